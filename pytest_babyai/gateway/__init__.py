@@ -1,0 +1,1 @@
+"""TensorZero: its configuration and its client."""

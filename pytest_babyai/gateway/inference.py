@@ -1,0 +1,102 @@
+"""What is asked of a model and what it answers."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from pytest_babyai.records import NO_USAGE, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TASK_TAG: Final = "task"
+SEED_TAG: Final = "seed"
+"""Tags of every inference, so that a store can be asked for an episode's task and seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceRequest:
+    """One question to the model: which action comes next.
+
+    Every variant is sent the same arguments; its templates choose among them.
+
+    Attributes:
+        variant: The variant that answers.
+        episode_id: UUIDv7 that ties the episode's inferences together.
+        mission: The episode's instruction.
+        observation: What the agent sees now.
+        history: Observations and the actions executed on them, oldest first.
+        tags: Stored with the inference.
+        seed: Sampling seed for the provider, None for none.
+    """
+
+    variant: str
+    episode_id: str
+    mission: str
+    observation: str
+    history: tuple[tuple[str, str], ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """The model's answer.
+
+    Attributes:
+        inference_id: The gateway's id of this inference.
+        raw: The answer's text, empty where there was none.
+        parsed: The answer as the function's output schema wants it, None where it did not parse.
+        usage: Tokens and cost.
+        latency_ms: Time from the request to its answer.
+    """
+
+    inference_id: str
+    raw: str
+    parsed: Mapping[str, Any] | None
+    usage: Usage
+    latency_ms: float
+
+    @property
+    def action(self) -> str | None:
+        """The action that the answer names, None where it names none."""
+        return self._text("action")
+
+    @property
+    def thinking(self) -> str | None:
+        """The answer's reasoning, None where it gives none."""
+        return self._text("thinking")
+
+    def _text(self, name: str) -> str | None:
+        value = self.parsed.get(name) if self.parsed is not None else None
+        return value if isinstance(value, str) else None
+
+
+NO_INFERENCE: Final = Inference("", "", None, NO_USAGE, 0.0)
+"""Stands for an answer that did not come."""
+
+
+class InferenceClient(Protocol):
+    """What an episode asks for its actions; a `Gateway` for one."""
+
+    async def infer(self, request: InferenceRequest, /) -> Inference:
+        """Answers a request.
+
+        Raises:
+            InfrastructureError: No answer came.
+            UsageError: None can come, to no request of the run.
+        """
+        ...
+
+
+def new_episode_id() -> str:
+    """Returns a new UUIDv7 (RFC 9562), the only kind of episode id that TensorZero takes."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds & (1 << 48) - 1) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return str(uuid.UUID(int=value))

@@ -1,0 +1,290 @@
+"""Writing runs: a new one, or one that goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+import functools
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_babyai.errors import JournalError, SettingsError
+from pytest_babyai.journal.entries import Entry
+from pytest_babyai.journal.files import (
+    DiskFile,
+    RunLock,
+    replace_file,
+    sync_directory,
+    unfinished_tail,
+)
+from pytest_babyai.journal.log import RunLog, open_run, read_run
+from pytest_babyai.journal.manifest import (
+    MANIFEST_FILE,
+    Manifest,
+    RunState,
+    configuration_changes,
+)
+from pytest_babyai.journal.redaction import Scrubber
+from pytest_babyai.journal.run_ids import next_run_id
+from pytest_babyai.journal.writer import GroupWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from pytest_babyai.journal.files import AppendFile
+
+RUNS_DIRECTORY: Final = ".babyai/runs"
+"""Where runs are kept, relative to pytest's root directory."""
+
+_MAX_TRIES: Final = 1000
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.timezone.utc)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recording:
+    """How a run is written.
+
+    Attributes:
+        trajectories: Whether steps are kept.
+        scrubber: Removes secrets, by default those of this process's environment variables.
+        open_file: Opens the file of the entries.
+        clock: Tells the time in UTC.
+    """
+
+    trajectories: bool = True
+    scrubber: Scrubber = dataclasses.field(default_factory=lambda: Scrubber(os.environ))
+    open_file: Callable[[Path], AppendFile] = DiskFile
+    clock: Callable[[], dt.datetime] = _now
+
+    def line(self, entry: Entry) -> bytes:
+        """Encodes an entry; one without a time gets the present."""
+        if not entry.written_at:
+            written_at = self.clock().isoformat(timespec="milliseconds")
+            entry = dataclasses.replace(entry, written_at=written_at)
+        return entry.to_line(self.scrubber, trajectory=self.trajectories)
+
+
+class Journal:
+    """The open end of a run: takes entries until it is closed.
+
+    Made by `create_run` and `resume_run`. A context manager; leaving it by an exception leaves the
+    run interrupted.
+
+    Attributes:
+        log: The run's reading side.
+    """
+
+    def __init__(
+        self, log: RunLog, lock: RunLock, writer: GroupWriter, recording: Recording
+    ) -> None:
+        self.log = log
+        self._lock = lock
+        self._writer = writer
+        self._recording = recording
+        self._closed = False
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run."""
+        return self.log.run_id
+
+    def append(self, entry: Entry) -> None:
+        """Blocks until the entry is durable; safe from any thread.
+
+        Raises:
+            JournalError: It could not be written; the entries before it are intact.
+        """
+        self._writer.append(functools.partial(self._recording.line, entry))
+
+    async def append_async(self, entry: Entry) -> None:
+        """Waits until the entry is durable, without blocking the event loop.
+
+        Raises:
+            JournalError: It could not be written; the entries before it are intact.
+        """
+        await self._writer.append_async(functools.partial(self._recording.line, entry))
+
+    def add_notes(self, notes: Mapping[str, Any]) -> None:
+        """Adds JSON types to the manifest's current session.
+
+        Raises:
+            JournalError: The manifest could not be written; the old one is intact.
+        """
+        self._write_manifest(self.log.manifest.with_notes(notes))
+
+    def close(self, state: RunState = RunState.INTERRUPTED) -> None:
+        """Ends the writing, and lets other processes resume the run.
+
+        Args:
+            state: How far the run came; kept in the manifest.
+
+        Raises:
+            JournalError: The manifest could not be written; every appended entry is safe.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self._writer.close()
+        try:
+            self._write_manifest(dataclasses.replace(self.log.manifest, state=state))
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close(RunState.INTERRUPTED if kind else RunState.FINISHED)
+
+    def _write_manifest(self, manifest: Manifest) -> None:
+        _write_manifest(self.log.directory, manifest, self._recording.scrubber)
+        self.log.manifest = manifest
+
+
+def create_run(root: Path, manifest: Manifest, recording: Recording | None = None) -> Journal:
+    """Starts a new run; safe with many processes at once and whatever the clock says.
+
+    Args:
+        root: Directory of all runs; made if it is not there.
+        manifest: What the run is made of.
+        recording: How it is written.
+
+    Raises:
+        JournalError: The directory cannot be written.
+    """
+    recording = recording or Recording()
+    try:
+        directory = _make_directory(root, recording.clock)
+        with _locked(directory) as lock:
+            manifest = dataclasses.replace(manifest, run_id=directory.name)
+            return _opened(RunLog(directory, manifest), lock, recording)
+    except OSError as error:
+        raise _not_written(root, error) from None
+
+
+def resume_run(
+    root: Path, run: str, manifest: Manifest, recording: Recording | None = None
+) -> Journal:
+    """Goes on with a run; what a crash left unfinished at its end is cut away.
+
+    Args:
+        root: Directory of all runs.
+        run: Its id, or ``latest``.
+        manifest: What this session is made of; its session is added to the run's.
+        recording: How it is written.
+
+    Raises:
+        SettingsError: There is no such run, or episodes of this session could not be compared
+            with those it has.
+        JournalError: Another process is writing it, or it cannot be read or written.
+    """
+    recording = recording or Recording()
+    directory = open_run(root, run).directory
+    try:
+        with _locked(directory) as lock:
+            log = read_run(directory)  # again: its last writer may have ended in between
+            _refuse_changes(log, manifest, recording.scrubber)
+            log.manifest = log.manifest.resumed_by(manifest)
+            return _opened(log, lock, recording)
+    except OSError as error:
+        raise _not_written(directory, error) from None
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[RunLock]:
+    """Locks a run, and keeps it locked unless the body raises."""
+    lock = RunLock(directory)
+    try:
+        yield lock
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _opened(log: RunLog, lock: RunLock, recording: Recording) -> Journal:
+    _write_manifest(log.directory, log.manifest, recording.scrubber)
+    file = recording.open_file(log.path)
+    try:
+        size = _repair(log.path, file)
+        sync_directory(log.directory)
+    except BaseException:
+        file.close()
+        raise
+    advice = f"free space, then resume with --babyai-resume={log.run_id}"
+    writer = GroupWriter(log.path, file, size, advice)
+    return Journal(log, lock, writer, recording)
+
+
+def _repair(path: Path, file: AppendFile) -> int:
+    r"""Cuts an unfinished last line, or ends it with its ``\n`` if only that is missing."""
+    size, tail = unfinished_tail(path)
+    if not tail:
+        return size
+    try:
+        Entry.from_line(tail)
+    except ValueError:
+        file.truncate(size)
+    else:
+        size += len(tail) + file.write(b"\n")
+    file.sync()
+    return size
+
+
+def _refuse_changes(log: RunLog, manifest: Manifest, scrubber: Scrubber) -> None:
+    as_written = Manifest.from_json(manifest.to_json(scrubber))
+    changes = configuration_changes(log.manifest, as_written)
+    if changes:
+        raise SettingsError(
+            f"cannot resume run {log.run_id}, its episodes were played differently: "
+            f"{'; '.join(changes)}; put that back, or start a new run without --babyai-resume"
+        )
+
+
+def _make_directory(root: Path, clock: Callable[[], dt.datetime]) -> Path:
+    _make_root(root)
+    for _ in range(_MAX_TRIES):
+        directory = root / next_run_id(clock(), (path.name for path in root.iterdir()))
+        try:
+            directory.mkdir()
+        except FileExistsError:
+            continue
+        sync_directory(root)
+        return directory
+    raise JournalError(f"{root}: no free name for a run after {_MAX_TRIES} tries")
+
+
+def _make_root(root: Path) -> None:
+    if root.is_dir():
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    replace_file(root / ".gitignore", b"*\n")
+    sync_directory(root.parent)
+    sync_directory(root.parent.parent)
+
+
+def _write_manifest(directory: Path, manifest: Manifest, scrubber: Scrubber) -> None:
+    path = directory / MANIFEST_FILE
+    try:
+        replace_file(path, manifest.to_json(scrubber))
+    except OSError as error:
+        raise _not_written(path, error) from None
+
+
+def _not_written(path: Path, error: OSError) -> JournalError:
+    return JournalError(
+        f"{error.filename or path}: {error.strerror or error}; "
+        "the journal needs a directory that can be written, with space left"
+    )

@@ -1,0 +1,256 @@
+"""OpenAI's chat completions: what a request may say, what an answer looks like."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_babyai.offline.prompt import Message
+from pytest_babyai.offline.tokens import count_prompt_tokens, count_tokens, truncate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_babyai.offline.policy import Policy
+
+ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+MAX_CHOICES = 128
+SYSTEM_FINGERPRINT = "fp_babyai_offline"
+
+_KIND_OF_TYPE: dict[type, str] = {bool: "boolean", int: "integer", dict: "object", list: "array"}
+
+
+class ApiError(Exception):
+    """A request that cannot be answered; its text is what the client is told.
+
+    Attributes:
+        status: HTTP status.
+        param: The parameter at fault, if it is one.
+        code: OpenAI's name of the error, if it has one.
+    """
+
+    def __init__(
+        self, message: str, status: int = 400, param: str | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
+        self.code = code
+
+    def body(self) -> dict[str, Any]:
+        """Returns OpenAI's error object."""
+        error = {
+            "message": str(self),
+            "type": "invalid_request_error",
+            "param": self.param,
+            "code": self.code,
+        }
+        return {"error": error}
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """A request for chat completions, checked.
+
+    Attributes:
+        model: Name of the model.
+        messages: The prompt.
+        num_choices: How many answers are wanted.
+        max_tokens: Longest answer; None for no limit.
+        seed: The request's seed, 0 if it has none.
+        is_json: Whether ``response_format`` asks for JSON.
+        is_stream: Whether to answer as server-sent events.
+        include_usage: Whether a stream ends with the usage.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    num_choices: int = 1
+    max_tokens: int | None = None
+    seed: int = 0
+    is_json: bool = False
+    is_stream: bool = False
+    include_usage: bool = False
+
+
+def parse_request(body: bytes) -> ChatRequest:
+    """Reads a request; parameters that mean nothing here, such as temperature, are ignored.
+
+    Raises:
+        ApiError: The body is no JSON object or a parameter is missing or wrong.
+    """
+    try:
+        fields = json.loads(body)
+    except ValueError as error:
+        message = f"The body is not valid JSON: {error}"
+        raise ApiError(message) from None
+    if not isinstance(fields, dict):
+        message = "The body has to be a JSON object."
+        raise ApiError(message)
+    model = fields.get("model")
+    if not isinstance(model, str) or not model:
+        message = "You must provide a model parameter."
+        raise ApiError(message, param="model")
+    format_type = _optional(fields, "response_format", dict, {}).get("type")
+    return ChatRequest(
+        model=model,
+        messages=_messages(fields.get("messages")),
+        num_choices=_in_range(_optional(fields, "n", int, 1), "n", 1, MAX_CHOICES),
+        max_tokens=_max_tokens(fields),
+        seed=_optional(fields, "seed", int, 0),
+        is_json=format_type in ("json_object", "json_schema"),
+        is_stream=_optional(fields, "stream", bool, False),
+        include_usage=bool(_optional(fields, "stream_options", dict, {}).get("include_usage")),
+    )
+
+
+def _optional(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
+    value = fields.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        message = f"{name} has to be of type {_KIND_OF_TYPE[kind]}, not {value!r}."
+        raise ApiError(message, param=name)
+    return value
+
+
+def _in_range(value: int, name: str, low: int, high: int | None) -> int:
+    if value < low or (high is not None and value > high):
+        limits = f"from {low} to {high}" if high is not None else f"at least {low}"
+        message = f"{name} has to be {limits}, not {value}."
+        raise ApiError(message, param=name)
+    return value
+
+
+def _max_tokens(fields: dict[str, Any]) -> int | None:
+    for name in ("max_completion_tokens", "max_tokens"):
+        limit = _optional(fields, name, int, None)
+        if limit is not None:
+            return _in_range(limit, name, 1, None)
+    return None
+
+
+def _messages(value: Any) -> tuple[Message, ...]:
+    if not isinstance(value, list) or not value:
+        message = "messages has to be an array of at least one message."
+        raise ApiError(message, param="messages")
+    return tuple(_message(item, f"messages[{index}]") for index, item in enumerate(value))
+
+
+def _message(item: Any, where: str) -> Message:
+    role = item.get("role") if isinstance(item, dict) else None
+    if role not in ROLES:
+        message = f"{where} has to be an object with a role: {', '.join(ROLES)}."
+        raise ApiError(message, param=where)
+    return Message(role, _text(item.get("content"), where))
+
+
+def _text(content: Any, where: str) -> str:
+    """Joins the content's parts, however it is given: a text, a list of parts, nothing."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    parts = content if isinstance(content, list) else [None]
+    texts = [part["text"] for part in parts if isinstance(part, dict) and _is_text(part)]
+    if len(texts) < len(parts):
+        message = f"{where}.content has to be a text or an array of text parts."
+        raise ApiError(message, param=f"{where}.content")
+    return "\n".join(texts)
+
+
+def _is_text(part: dict[str, Any]) -> bool:
+    return isinstance(part.get("text"), str)
+
+
+def find_policy(models: Mapping[str, Policy], name: str) -> Policy:
+    """Returns the policy behind a model's name.
+
+    Raises:
+        ApiError: There is no such model (404).
+    """
+    policy = models.get(name)
+    if policy is None:
+        close = difflib.get_close_matches(name, models, n=1)
+        known = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(models)}"
+        message = f"The model {name!r} does not exist: {known}"
+        raise ApiError(message, status=404, param="model", code="model_not_found")
+    return policy
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One answer, cut to the request's limit."""
+
+    text: str
+    finish_reason: str
+    num_tokens: int
+
+
+def choose(request: ChatRequest, policy: Policy) -> list[Choice]:
+    """Answers the request as many times as it asks for, each time with another seed."""
+    return [
+        _cut(
+            policy.answer(request.messages, seed=request.seed + index, as_json=request.is_json),
+            request,
+        )
+        for index in range(request.num_choices)
+    ]
+
+
+def _cut(text: str, request: ChatRequest) -> Choice:
+    num_tokens = count_tokens(text)
+    if request.max_tokens is None or num_tokens <= request.max_tokens:
+        return Choice(text, "stop", num_tokens)
+    return Choice(truncate(text, request.max_tokens), "length", request.max_tokens)
+
+
+def completion(request: ChatRequest, choices: list[Choice]) -> dict[str, Any]:
+    """Returns the answer as one object."""
+    return {
+        **_head(request, "chat.completion"),
+        "choices": [
+            {
+                "index": index,
+                "message": {"role": "assistant", "content": choice.text, "refusal": None},
+                "logprobs": None,
+                "finish_reason": choice.finish_reason,
+            }
+            for index, choice in enumerate(choices)
+        ],
+        "usage": _usage(request, choices),
+    }
+
+
+def chunks(request: ChatRequest, choices: list[Choice]) -> Iterator[dict[str, Any]]:
+    """Yields the answer as the objects of a stream."""
+    head = _head(request, "chat.completion.chunk")
+    for index, choice in enumerate(choices):
+        delta = {"role": "assistant", "content": choice.text}
+        yield {**head, "choices": [{"index": index, "delta": delta, "finish_reason": None}]}
+        end = {"index": index, "delta": {}, "finish_reason": choice.finish_reason}
+        yield {**head, "choices": [end]}
+    if request.include_usage:
+        yield {**head, "choices": [], "usage": _usage(request, choices)}
+
+
+def _head(request: ChatRequest, kind: str) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-offline-{uuid.uuid4().hex}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": request.model,
+        "system_fingerprint": SYSTEM_FINGERPRINT,
+    }
+
+
+def _usage(request: ChatRequest, choices: list[Choice]) -> dict[str, int]:
+    num_prompt = count_prompt_tokens(request.messages)
+    num_completion = sum(choice.num_tokens for choice in choices)
+    return {
+        "prompt_tokens": num_prompt,
+        "completion_tokens": num_completion,
+        "total_tokens": num_prompt + num_completion,
+    }

@@ -1,0 +1,159 @@
+"""The offline model: plays BabyAI-Text from the text of a prompt.
+
+It knows the rules of the world, yet of an episode only what the prompt says. So a prompt that
+leaves something out costs success, in the way it does with a language model:
+
+* Without a history it cannot know where it looked before. When the target is out of view it picks
+  a direction by how the prompt happens to read, and runs into loops.
+* With a history it knows by dead reckoning where it is and what it saw, and avoids moves that led
+  nowhere.
+* Asked to think, it works out a route around obstacles and, with a history, where it has not
+  looked yet. Asked to answer at once, it heads straight for what it sees, and slips more often.
+
+Slips are systematic: a model that misjudges a situation misjudges it again. The same mission and
+observation bring the same slip, whatever else the prompt says. Everything is a function of the
+prompt and the seeds, so that the same prompt gets the same answer.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_babyai.offline.chance import Chance
+from pytest_babyai.offline.goals import Goal, next_goal
+from pytest_babyai.offline.grammar import GO_FORWARD, TURN_LEFT, TURN_RIGHT
+from pytest_babyai.offline.planning import Plan, explore, glance, is_there, work_out
+from pytest_babyai.offline.prompt import Message, Prompt, digest_of, read_prompt
+from pytest_babyai.offline.thoughts import think_aloud
+from pytest_babyai.offline.world import World, ahead_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_babyai.offline.grammar import Mission, View
+
+DEFAULT_SLIP_RATE = 0.025
+"""Share of the situations that are misjudged after thinking."""
+HASTE = 4
+"""How many times as many are misjudged by an answer given at once."""
+WRONG_MOVE_SHARE = 0.8
+"""Share of the slips that are legal yet wrong moves."""
+UNKNOWN_ACTION_SHARE = 0.12
+"""Share of the slips that name no known action; the rest break the answer's format."""
+
+INVENTED_ACTIONS = ("move forward", "turn around", "look around", "pickup", "open the door", "stop")
+_OPPOSITES = {TURN_LEFT: TURN_RIGHT, TURN_RIGHT: TURN_LEFT}
+
+
+class Decision(NamedTuple):
+    """An action and the reasoning that led to it, empty where none was asked for."""
+
+    action: str
+    thinking: str = ""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Answers prompts.
+
+    Attributes:
+        slip_rate: Share of the situations that are misjudged after thinking, from 0 to 1; an
+            answer given at once slips `HASTE` times as often.
+        seed: Changes every pseudo-random choice.
+    """
+
+    slip_rate: float = DEFAULT_SLIP_RATE
+    seed: int = 0
+
+    def answer(self, messages: Sequence[Message], *, seed: int = 0, as_json: bool = False) -> str:
+        """Returns the answer to a prompt, as text.
+
+        Args:
+            messages: The prompt.
+            seed: Changes the pseudo-random choices of this answer.
+            as_json: Answer in JSON even if the prompt does not speak of it.
+        """
+        return _answer(tuple(messages), self.slip_rate, self.seed + seed, as_json)
+
+
+# An agent without memory that runs into a loop sends the same prompt again and again.
+@functools.lru_cache(maxsize=1024)
+def _answer(messages: tuple[Message, ...], slip_rate: float, seed: int, as_json: bool) -> str:  # noqa: FBT001
+    prompt = read_prompt(messages)
+    decision = decide(prompt, Chance(prompt.digest, seed))
+    as_json = as_json or prompt.wants_json
+    chance = Chance(_situation(prompt.mission, prompt.view), seed)
+    if chance.uniform() < slip_rate * (1 if prompt.wants_thinking else HASTE):
+        return _slip(decision, chance, as_json=as_json)
+    return _write(decision, as_json=as_json)
+
+
+def decide(prompt: Prompt, chance: Chance) -> Decision:
+    """Chooses the next action, without any slip."""
+    if prompt.view is None:
+        thinking = "I find no observation, so I just go on." if prompt.wants_thinking else ""
+        return Decision(GO_FORWARD, thinking)
+    world = World.recollect(prompt.history, prompt.view)
+    goal = next_goal(prompt.mission, world)
+    if prompt.wants_thinking:
+        return _reason(prompt, world, goal, chance)
+    return Decision(_react(prompt, world, goal, chance))
+
+
+def _reason(prompt: Prompt, world: World, goal: Goal | None, chance: Chance) -> Decision:
+    targets = world.cells_of(goal.target) if goal and goal.target else []
+    plan = None
+    if goal and (targets or goal.target is None):
+        plan = work_out(goal, world, targets)
+    if plan is None and prompt.history:
+        plan = explore(world)
+    if plan is None:
+        plan = Plan((_wander(prompt, world, chance),))
+    return Decision(plan.actions[0], think_aloud(prompt, world, goal, targets, plan))
+
+
+def _react(prompt: Prompt, world: World, goal: Goal | None, chance: Chance) -> str:
+    action = None
+    if goal and goal.target is None and is_there(goal, world, world.pose, ()):
+        action = goal.action
+    elif goal and goal.target and (targets := world.cells_of(goal.target)):
+        action = glance(goal, world, targets[0])
+    return action or _wander(prompt, world, chance)
+
+
+def _wander(prompt: Prompt, world: World, chance: Chance) -> str:
+    """Picks a move by chance, none that was tried here before or that undoes the last one."""
+    moves = [TURN_LEFT, TURN_RIGHT]
+    if world.is_free(ahead_of(world.pose)):
+        moves.append(GO_FORWARD)
+    tried = {action for view, action in prompt.history if view == prompt.view}
+    if prompt.history:
+        tried.add(_OPPOSITES.get(prompt.history[-1][1], ""))
+    return chance.choose([move for move in moves if move not in tried] or moves)
+
+
+@functools.lru_cache(maxsize=8192)
+def _situation(mission: Mission, view: View | None) -> int:
+    return digest_of(repr((mission, view)))
+
+
+def _slip(decision: Decision, chance: Chance, *, as_json: bool) -> str:
+    kind = chance.uniform()
+    if kind < WRONG_MOVE_SHARE:
+        wrong = _OPPOSITES.get(decision.action) or chance.choose((TURN_LEFT, TURN_RIGHT))
+        return _write(decision._replace(action=wrong), as_json=as_json)
+    if kind < WRONG_MOVE_SHARE + UNKNOWN_ACTION_SHARE:
+        unknown = chance.choose(INVENTED_ACTIONS)
+        return _write(decision._replace(action=unknown), as_json=as_json)
+    text = _write(decision, as_json=as_json)
+    return text[: len(text) * 2 // 3]
+
+
+def _write(decision: Decision, *, as_json: bool) -> str:
+    if as_json:
+        keyed = {"thinking": decision.thinking} if decision.thinking else {}
+        return json.dumps({**keyed, "action": decision.action})
+    return f"{decision.thinking}\n{decision.action}" if decision.thinking else decision.action

@@ -1,0 +1,55 @@
+"""The pytest plugin: options, marker and fixture; everything else waits for a marked test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_babyai.plugin.options import add_options, check_options
+
+if TYPE_CHECKING:
+    from pytest_babyai.records import Episode
+
+MARKER = (
+    "babyai(variants, tasks, seeds, episodes, seed, threshold, history_length, gate, num_dists): "
+    "play BabyAI-Text episodes; the test gets variant, task and seed, and the fixture "
+    "babyai_episode."
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the ``--babyai-…`` options and their ini forms."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Registers the marker and refuses wrong options at once."""
+    config.addinivalue_line("markers", MARKER)
+    check_options(config)
+    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        # The controller of a distributed run collects nothing, yet prints the summary.
+        from pytest_babyai.plugin.session import activate
+
+        activate(config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Gives marked tests their variants, tasks and seeds."""
+    if metafunc.definition.get_closest_marker("babyai") is not None:
+        from pytest_babyai.plugin.session import activate
+
+        activate(metafunc.config).parametrize(metafunc)
+
+
+@pytest.fixture
+def babyai_episode(request: pytest.FixtureRequest) -> Episode:
+    """The finished episode of this item's variant, task and seed.
+
+    ``await babyai_episode`` or ``babyai_episode.result`` gives the `EpisodeResult`. An episode
+    that the infrastructure kept from being played is an error of the item, never a score.
+    """
+    from pytest_babyai.plugin.session import activate
+
+    return activate(request.config).episode(request.node)

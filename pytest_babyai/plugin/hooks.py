@@ -1,0 +1,122 @@
+"""Hooks of a session that has episodes; each translates and delegates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_babyai.errors import UsageError
+from pytest_babyai.plugin import ordering, reports
+from pytest_babyai.plugin.progress import ProgressLine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from pytest_babyai.plugin.selection import ItemPlan
+    from pytest_babyai.plugin.session import EpisodeSession
+
+
+class EpisodeHooks:
+    """Starts the episodes, orders the items, and turns outcomes into reports."""
+
+    def __init__(self, session: EpisodeSession) -> None:
+        self._session = session
+        self._progress: ProgressLine | None = None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self) -> None:
+        """Ends the session if a setting was wrong."""
+        if self._session.error is not None:
+            raise pytest.UsageError(str(self._session.error))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """Plays the episodes of all selected items, unless something else runs the items."""
+        if not _runs_items_here(session):
+            return None
+        plans = self._plans(session)
+        if not plans:
+            return None
+        try:
+            run = self._session.start_run()
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+        self._session.num_selected = len({plan.episode for plan in plans.values()})
+        early = (plan.episode for item, plan in plans.items() if not _may_be_skipped(item))
+        run.look_ahead(early)
+        if _keeps_item_order(session.config):
+            return None
+        ordering.run_items(session, plans, run.scheduler, self._painter())
+        return True
+
+    def _plans(self, session: pytest.Session) -> dict[pytest.Item, ItemPlan]:
+        planned = ((item, self._session.plan_of(item)) for item in session.items)
+        return {item: plan for item, plan in planned if plan is not None}
+
+    def _painter(self) -> Callable[[], None]:
+        reporter = self._session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is None or not reporter.isatty:
+            return lambda: None
+        writer = self._session.config.get_terminal_writer()
+        self._progress = ProgressLine(writer, self._session.start_run().progress_text)
+        return self._progress.paint
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        """Makes room for pytest's own output."""
+        self._clear_progress()
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
+        """Fails a test whose episode stayed below the threshold."""
+        try:
+            yield
+        except (AssertionError, pytest.fail.Exception) as error:
+            reports.enforce_threshold(self._session, item, error)
+            raise
+        reports.enforce_threshold(self._session, item, None)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Gives the report its episode and the episode's own time."""
+        reports.set_times(item, call)
+        report = yield
+        reports.attach_episode(self._session, item, report)
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Ends what runs in the background."""
+        self._clear_progress()
+        self._session.close()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self) -> None:
+        """Makes room for pytest's own output."""
+        self._clear_progress()
+
+    def _clear_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.clear()
+
+
+def _runs_items_here(session: pytest.Session) -> bool:
+    option = session.config.option
+    collects_only = option.collectonly or option.setuponly or option.setupplan
+    distributes = getattr(option, "dist", "no") != "no" or hasattr(session.config, "workerinput")
+    return not (collects_only or distributes or session.testsfailed)
+
+
+def _keeps_item_order(config: pytest.Config) -> bool:
+    # The debugger and --stepwise point at a place in the order of the items.
+    names = ("usepdb", "trace", "stepwise", "stepwise_skip")
+    return any(config.getoption(name, None) for name in names)
+
+
+def _may_be_skipped(item: pytest.Item) -> bool:
+    # Such an item starts its episode when it is reached, lest a skipped one be paid for.
+    return any(item.get_closest_marker(name) for name in ("skip", "skipif", "xfail"))

@@ -1,0 +1,82 @@
+"""Command line and ini file, translated into sources of settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_babyai.errors import SettingsError
+from pytest_babyai.settings import DEFINITIONS, SettingDefinition, Source, parse_source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declares every setting as an option and as an ini value."""
+    group = parser.getgroup("babyai", "BabyAI-Text episodes")
+    for definition in DEFINITIONS:
+        group.addoption(
+            definition.flag,
+            dest=_destination(definition),
+            metavar=definition.metavar,
+            default=None,
+            help=definition.help,
+        )
+        parser.addini(definition.ini, help=definition.help, type=definition.ini_type, default=None)
+
+
+def check_options(config: pytest.Config) -> None:
+    """Parses the command line's options alone, so that a typo ends the run before it starts.
+
+    Raises:
+        pytest.UsageError: An option is wrong.
+    """
+    try:
+        parse_source(command_line(config))
+    except SettingsError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def command_line(config: pytest.Config) -> Source:
+    """Returns the options given on the command line."""
+    values = {each.key: config.getoption(_destination(each)) for each in DEFINITIONS}
+    return Source(values, lambda definition: definition.flag)
+
+
+def ini_file(config: pytest.Config) -> Source:
+    """Returns the values of the ini file.
+
+    Raises:
+        SettingsError: pytest itself finds a value of the wrong type.
+    """
+    place = config.inipath.name if config.inipath else "ini file"
+    values = {each.key: _ini_value(config, each, place) for each in DEFINITIONS}
+    return Source(values, lambda definition: f"{place}: {definition.ini}")
+
+
+def _ini_value(config: pytest.Config, definition: SettingDefinition, place: str) -> Any:
+    try:
+        return config.getini(definition.ini)
+    except (TypeError, ValueError, pytest.UsageError) as error:
+        found = str(error).rpartition(":")[2].strip()
+        raise SettingsError(
+            f"{place}: {definition.ini}: {found} is not {definition.expected}"
+        ) from None
+
+
+def given_options(arguments: Sequence[str]) -> list[str]:
+    """Picks the ``--babyai-…`` options out of the arguments of an invocation, with their values."""
+    flags = {definition.flag for definition in DEFINITIONS}
+    given: list[str] = []
+    for index, argument in enumerate(arguments):
+        if argument in flags:
+            given.extend(arguments[index : index + 2])
+        elif argument.startswith("--babyai-") and "=" in argument:
+            given.append(argument)
+    return given
+
+
+def _destination(definition: SettingDefinition) -> str:
+    return f"babyai_{definition.key}"

@@ -1,0 +1,110 @@
+"""Outcomes of episodes, translated into pytest's reports."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_babyai.plugin.options import given_options
+from pytest_babyai.records import (
+    EpisodeFailure,
+    EpisodeOutcome,
+    EpisodeResult,
+    outcome_from_record,
+)
+from pytest_babyai.reporting.episodes import below_threshold_text, failure_text
+from pytest_babyai.reporting.results import EpisodeReport
+
+if TYPE_CHECKING:
+    from pytest_babyai.plugin.session import EpisodeSession
+
+OUTCOME = pytest.StashKey[EpisodeOutcome]()
+WAITED_S = pytest.StashKey[float]()
+
+ATTRIBUTE = "babyai_episode"
+"""Attribute of a test report that carries an episode as plain types, also between processes."""
+
+
+def enforce_threshold(
+    session: EpisodeSession, item: pytest.Item, error: BaseException | None
+) -> None:
+    """Ends a test whose episode stayed below its threshold.
+
+    Args:
+        session: The session.
+        item: The test, after its body.
+        error: What the body raised, None if it ended well.
+
+    Raises:
+        pytest.fail.Exception: The gate is ``episodes``.
+        pytest.xfail.Exception: The gate is ``aggregate``.
+    """
+    plan, outcome = session.plan_of(item), item.stash.get(OUTCOME, None)
+    if plan is None or not isinstance(outcome, EpisodeResult):
+        return
+    if outcome.progression >= plan.threshold:
+        return
+    text = below_threshold_text(_episode_report(session, item, outcome))
+    if plan.gate == "aggregate":
+        raise pytest.xfail.Exception(text.partition("\n")[0])
+    if error is not None:
+        text = f"{text}\n{type(error).__name__}: {error}"
+    raise pytest.fail.Exception(text, pytrace=False) from None
+
+
+def failure_of(session: EpisodeSession, item: pytest.Item, failure: EpisodeFailure) -> str:
+    """Tells why an item has no score."""
+    return failure_text(_episode_report(session, item, failure))
+
+
+def set_times(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Makes a phase take the time that its episode took, not the time that the item waited."""
+    outcome = item.stash.get(OUTCOME, None)
+    if call.when == "setup":
+        call.duration = max(0.0, call.duration - item.stash.get(WAITED_S, 0.0))
+    if outcome is not None and call.when == _phase(outcome):
+        call.start = outcome.started_at_s
+        call.stop = outcome.started_at_s + outcome.duration_s
+        call.duration = outcome.duration_s
+
+
+def _phase(outcome: EpisodeOutcome) -> str:
+    return "setup" if isinstance(outcome, EpisodeFailure) else "call"
+
+
+def attach_episode(session: EpisodeSession, item: pytest.Item, report: pytest.TestReport) -> None:
+    """Lets a report carry its episode, without the trajectory."""
+    plan, outcome = session.plan_of(item), item.stash.get(OUTCOME, None)
+    if plan is None or outcome is None or report.when != _phase(outcome):
+        return
+    carried = {
+        "record": outcome.without_steps().to_record(),
+        "threshold": plan.threshold,
+        "replay": replay_command(session.config, item),
+    }
+    setattr(report, ATTRIBUTE, carried)
+
+
+def episode_of(report: pytest.TestReport) -> EpisodeReport | None:
+    """Reads back what `attach_episode` put on a report."""
+    carried: dict[str, Any] | None = getattr(report, ATTRIBUTE, None)
+    if carried is None:
+        return None
+    outcome = outcome_from_record(carried["record"])
+    return EpisodeReport(report.nodeid, outcome, carried["threshold"], carried["replay"])
+
+
+def _episode_report(
+    session: EpisodeSession, item: pytest.Item, outcome: EpisodeOutcome
+) -> EpisodeReport:
+    plan = session.plan_of(item)
+    threshold = plan.threshold if plan else 1.0
+    return EpisodeReport(item.nodeid, outcome, threshold, replay_command(session.config, item))
+
+
+def replay_command(config: pytest.Config, item: pytest.Item) -> str:
+    """Returns the command line that plays an item's episode again."""
+    arguments = [str(argument) for argument in config.invocation_params.args]
+    return shlex.join(["pytest", item.nodeid, *given_options(arguments)])

@@ -1,0 +1,177 @@
+"""Which episodes a marked test plays: settings of the test, its parameters and marks."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_babyai.environment import TASKS, resolve_task
+from pytest_babyai.errors import SettingsError, did_you_mean
+from pytest_babyai.gateway.configuration import read_configuration
+from pytest_babyai.plugin.options import command_line, ini_file
+from pytest_babyai.project import find_config
+from pytest_babyai.records import EpisodeSpec
+from pytest_babyai.settings import (
+    SETTINGS_FILE,
+    Settings,
+    Source,
+    marker_source,
+    read_settings_file,
+    resolve,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PARAMETERS = ("variant", "task", "seed")
+MARK_NAME = re.compile(r"[A-Za-z][\w.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedEpisode:
+    """An episode with everything that decides how it is played; equal ones are played once."""
+
+    spec: EpisodeSpec
+    history_length: int
+    num_dists: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPlan:
+    """What one item asks of its episode."""
+
+    episode: PlannedEpisode
+    threshold: float
+    gate: str
+
+
+class Selection:
+    """Settings of the run and of every marked test.
+
+    Raises:
+        SettingsError: A setting, a variant or a task is wrong.
+        ConfigurationError: The TensorZero configuration is wrong.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._strong = [command_line(config)]
+        self._weak = [ini_file(config)]
+        chosen = resolve([*self._strong, *self._weak]).config
+        if chosen is not None:
+            chosen = config.invocation_params.dir / chosen
+        self.config_dir = find_config(chosen, _places(config))
+        self._weak.append(self._settings_file(chosen))
+        self.settings = resolve([*self._strong, *self._weak])
+        self.configuration = read_configuration(
+            self.config_dir,
+            self._model(),
+            os.environ,
+            # A gateway that runs elsewhere has keys of its own, and a mere listing needs none.
+            check_credentials=not (self.settings.gateway_url or config.option.collectonly),
+        )
+        self._of_function: dict[str, Settings] = {}
+
+    def _settings_file(self, chosen: Path | None) -> Source:
+        # The packaged directory is a stand-in for the gateway's files; its settings are an
+        # example, and must not decide over a project that has none.
+        directories = [chosen] if chosen else [place / "config" for place in _places(self._config)]
+        files = [directory / SETTINGS_FILE for directory in directories]
+        return read_settings_file(next((file for file in files if file.is_file()), files[0]))
+
+    def _model(self) -> str:
+        # A path is meant from where the command was typed; a name is one of the models' files.
+        model = self.settings.model
+        if not model.endswith(".toml"):
+            return model
+        return str(self._config.invocation_params.dir / Path(model).expanduser())
+
+    def variants(self, settings: Settings) -> tuple[str, ...]:
+        """Returns the variants to play.
+
+        Raises:
+            SettingsError: The TensorZero configuration does not declare one of them.
+        """
+        declared = self.configuration.variants
+        chosen = settings.variants or declared
+        for variant in chosen:
+            # A running gateway has a configuration of its own, and answers for it.
+            if variant not in declared and settings.gateway_url is None:
+                hint = did_you_mean(variant, declared)
+                raise SettingsError(
+                    f"unknown variant {variant!r} in {self.config_dir / 'tensorzero.toml'}; {hint}"
+                )
+        return chosen
+
+    def parametrize(self, metafunc: pytest.Metafunc) -> None:
+        """Gives a marked test its episodes.
+
+        Raises:
+            SettingsError: The marker is wrong, or names an unknown variant or task.
+        """
+        node = metafunc.definition
+        markers = [
+            marker_source(_keywords(marker, node.nodeid), node.nodeid)
+            for marker in node.iter_markers("babyai")
+        ]
+        settings = resolve([*self._strong, *markers, *self._weak])
+        self._of_function[node.nodeid] = settings
+        missing = [name for name in PARAMETERS if name not in metafunc.fixturenames]
+        metafunc.fixturenames.extend(missing)
+        metafunc.parametrize(PARAMETERS, list(self._parameters(settings)))
+
+    def _parameters(self, settings: Settings) -> Iterable[object]:
+        tasks = [resolve_task(task) for task in settings.tasks or TASKS]
+        task_marks = {task: self._marks(task, "task") for task in tasks}
+        for variant in self.variants(settings):
+            variant_marks = self._marks(variant, "variant")
+            for task in tasks:
+                marks = [*variant_marks, *task_marks[task]]
+                for seed in settings.played_seeds:
+                    name = f"{variant}-{task}-{seed}"
+                    yield pytest.param(variant, task, seed, id=name, marks=marks)
+
+    def _marks(self, name: str, kind: str) -> list[pytest.MarkDecorator]:
+        if not MARK_NAME.fullmatch(name):
+            return []
+        if name in _RESERVED:
+            raise SettingsError(
+                f"{kind} {name!r} has the name of one of pytest's own marks; rename it"
+            )
+        self._config.addinivalue_line("markers", f"{name}: BabyAI episodes of this {kind}")
+        return [getattr(pytest.mark, name)]
+
+    def plan_of(self, item: pytest.Item) -> ItemPlan | None:
+        """Returns what an item asks of its episode, None for an item without one."""
+        callspec = getattr(item, "callspec", None)
+        function = f"{getattr(item.parent, 'nodeid', '')}::{getattr(item, 'originalname', '')}"
+        settings = self._of_function.get(function)
+        if callspec is None or settings is None or not set(PARAMETERS) <= callspec.params.keys():
+            return None
+        spec = EpisodeSpec(*(callspec.params[name] for name in PARAMETERS))
+        episode = PlannedEpisode(spec, settings.history_length, settings.num_dists)
+        return ItemPlan(episode, settings.threshold, settings.gate)
+
+
+_RESERVED = {
+    "asyncio", "babyai", "filterwarnings", "parametrize", "skip", "skipif", "timeout",
+    "usefixtures", "xfail",
+}  # fmt: skip
+
+
+def _places(config: pytest.Config) -> list[Path]:
+    return list(dict.fromkeys([config.rootpath, config.invocation_params.dir]))
+
+
+def _keywords(marker: pytest.Mark, place: str) -> dict[str, object]:
+    if marker.args:
+        raise SettingsError(
+            f"{place}: @pytest.mark.babyai takes keyword arguments only, found {marker.args[0]!r}; "
+            "write for example variants=['baseline']"
+        )
+    return dict(marker.kwargs)

@@ -1,0 +1,122 @@
+"""The terminal summary: gathers the episodes of all reports, prints the tables."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_babyai.environment import TASKS
+from pytest_babyai.errors import UsageError
+from pytest_babyai.plugin.reports import ATTRIBUTE, episode_of
+from pytest_babyai.reporting.episodes import counts_lines
+from pytest_babyai.reporting.numbers import symbols_for
+from pytest_babyai.reporting.results import RunReport, RunSetup
+from pytest_babyai.reporting.terminal import summary_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+    from pytest_babyai.plugin.selection import Selection
+    from pytest_babyai.plugin.session import EpisodeSession
+    from pytest_babyai.reporting.results import EpisodeReport
+
+
+OFFLINE_MODEL = "babyai-offline"
+
+
+class SummaryHooks:
+    """Prints what the episodes came to."""
+
+    def __init__(self, session: EpisodeSession) -> None:
+        self._session = session
+        self._episodes: dict[str, EpisodeReport] = {}
+        self._started_s = time.monotonic()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Gathers a report's episode; two items of one episode count once."""
+        episode = episode_of(report)
+        if episode is not None:
+            self._episodes[episode.outcome.episode_id] = episode
+
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter, exitstatus: int
+    ) -> None:
+        """Prints the tables, unless no episode was reported."""
+        if not self._episodes:
+            return
+        report = self._report(interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
+        writer = self._session.config.get_terminal_writer()
+        width, symbols = writer.fullwidth, symbols_for(_encoding(writer))
+        verbosity = terminalreporter.verbosity
+        terminalreporter.section("BabyAI episodes", sep="=")
+        for line in summary_lines(report, width=width, verbosity=verbosity, symbols=symbols):
+            terminalreporter.write_line(line.text, **line.style)
+        for text in counts_lines(report, width=width, symbols=symbols):
+            terminalreporter.write_line(text)
+
+    def _report(self, *, interrupted: bool) -> RunReport:
+        num_selected = self._session.num_selected or len(self._episodes)
+        return RunReport(
+            setup=_setup(self._session.selection),
+            episodes=tuple(self._episodes.values()),
+            num_selected=num_selected,
+            wall_time_s=time.monotonic() - self._started_s,
+            interrupted=interrupted,
+        )
+
+
+class TrimHooks:
+    """Keeps all but the first failed episodes out of pytest's own sections."""
+
+    def __init__(self, session: EpisodeSession) -> None:
+        self._session = session
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter
+    ) -> Generator[None, None, None]:
+        """Hides reports while the sections are printed; counts and exit code keep them."""
+        try:
+            num_shown = self._session.selection.settings.details
+        except UsageError:
+            return (yield)
+        stats: dict[str, list[Any]] = terminalreporter.stats
+        whole: dict[str, list[Any]] = {
+            name: stats[name] for name in ("failed", "error", "xfailed") if name in stats
+        }
+        stats.update({name: list(_first(reports, num_shown)) for name, reports in whole.items()})
+        try:
+            yield
+        finally:
+            stats.update(whole)
+
+
+def _first(reports: Iterable[Any], num_shown: int) -> Generator[Any, None, None]:
+    num_seen = 0
+    for report in reports:
+        is_episode = hasattr(report, ATTRIBUTE)
+        num_seen += is_episode
+        if not is_episode or num_seen <= num_shown:
+            yield report
+
+
+def _setup(selection: Selection) -> RunSetup:
+    settings, configuration = selection.settings, selection.configuration
+    label = configuration.model_label
+    if settings.gateway_url is not None:
+        label = f"as the gateway at {settings.gateway_url} has it"
+    return RunSetup(
+        model_label=label,
+        offline=settings.gateway_url is None and OFFLINE_MODEL in label,
+        environment=settings.environment,
+        variants=selection.variants(settings),
+        tasks=TASKS,
+        gate=settings.gate,
+        on_error=settings.on_error,
+    )
+
+
+def _encoding(writer: Any) -> str | None:
+    return getattr(writer._file, "encoding", None)  # noqa: SLF001 - the writer does not tell

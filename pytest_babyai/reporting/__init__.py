@@ -1,0 +1,1 @@
+"""What a run came to, told: renderers yield lines, the edge writes them."""

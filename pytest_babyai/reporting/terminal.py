@@ -1,0 +1,175 @@
+"""The terminal summary of a run, as lines."""
+
+from __future__ import annotations
+
+import textwrap
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_babyai.reporting.numbers import (
+    COUNT,
+    RATE,
+    SCORE,
+    TOKENS,
+    UNICODE,
+    Symbols,
+    count_of,
+    format_duration,
+    format_estimate,
+    format_number,
+    format_seeds,
+)
+from pytest_babyai.reporting.tables import table_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pytest_babyai.reporting.results import RunReport, VariantSummary
+
+_MIN_WIDTH = 20
+NO_STYLE: Mapping[str, bool] = MappingProxyType({})
+WARNING_STYLE = MappingProxyType({"yellow": True})
+OFFLINE_NOTE = "OFFLINE: a rule-based policy answered, no language model"
+
+
+class Line(NamedTuple):
+    """A line and the style that ``terminalreporter.write_line(text, **style)`` takes."""
+
+    text: str
+    style: Mapping[str, bool] = NO_STYLE
+
+
+def summary_lines(
+    report: RunReport, *, width: int = 80, verbosity: int = 0, symbols: Symbols = UNICODE
+) -> Iterator[Line]:
+    """Yields the summary: what was played, the tables, what to beware of, time and requests.
+
+    Args:
+        report: The run.
+        width: Columns of the terminal; tables that are too wide are turned.
+        verbosity: From 1 on with a table per task and how to read it.
+        symbols: What the terminal can print.
+    """
+    yield from _setup_lines(report, width, symbols)
+    summaries = report.by_variant()
+    if summaries:
+        yield Line("")
+        yield from _table(summaries, width, symbols)
+    for task in report.tasks if verbosity > 0 else ():
+        yield Line("")
+        yield Line(f"task {task}", {"bold": True})
+        yield from _table(report.by_variant(task), width, symbols)
+    yield Line("")
+    yield from _wrapped(_warnings(summaries, report.setup.on_error), width, WARNING_STYLE)
+    yield from _wrapped(_notes(summaries), width)
+    if verbosity > 0:
+        yield from _wrapped([_how_to_read(symbols)], width)
+    yield from _wrapped(_progress(report), width, WARNING_STYLE)
+    yield from _wrapped([_effort(report, symbols)], width)
+
+
+def _setup_lines(report: RunReport, width: int, symbols: Symbols) -> Iterator[Line]:
+    setup = report.setup
+    if setup.offline:
+        yield from _wrapped([f"model: {setup.model_label} ({OFFLINE_NOTE})"], width, {"cyan": True})
+    else:
+        yield from _wrapped([f"model: {setup.model_label}"], width)
+    seeds = format_seeds(report.seeds, symbols)
+    parts = (f"seeds: {seeds}", f"environment: {setup.environment}", f"gate: {setup.gate}")
+    yield from _wrapped([f" {symbols.dot} ".join(parts)], width)
+
+
+def _table(summaries: Sequence[VariantSummary], width: int, symbols: Symbols) -> Iterator[Line]:
+    with_errors = any(summary.failures for summary in summaries)
+    headers, *rows = zip(*(_columns(summaries, symbols, with_errors=with_errors)), strict=True)
+    for line in table_lines(headers, rows, width=width, ellipsis=symbols.ellipsis):
+        yield Line(line)
+
+
+def _columns(
+    summaries: Sequence[VariantSummary], symbols: Symbols, *, with_errors: bool
+) -> Iterator[list[str]]:
+    yield ["variant", *(summary.variant for summary in summaries)]
+    yield ["episodes", *(f"{summary.num_episodes:,}" for summary in summaries)]
+    yield ["errors", *(f"{summary.num_errors:,}" for summary in summaries)]
+    yield ["success", *(format_estimate(summary.success, RATE, symbols) for summary in summaries)]
+    if with_errors:
+        rates = [summary.success_if_errors_failed for summary in summaries]
+        yield ["errors as failures", *(format_number(rate, RATE, symbols) for rate in rates)]
+    for name, number_format, estimates in (
+        ("progression", SCORE, [summary.progression for summary in summaries]),
+        ("return", SCORE, [summary.episode_return for summary in summaries]),
+        ("steps", COUNT, [summary.steps for summary in summaries]),
+        ("input tokens", TOKENS, [summary.input_tokens for summary in summaries]),
+        ("output tokens", TOKENS, [summary.output_tokens for summary in summaries]),
+    ):
+        yield [name, *(format_estimate(each, number_format, symbols) for each in estimates)]
+
+
+def _warnings(summaries: Sequence[VariantSummary], on_error: str) -> Iterator[str]:
+    num_fallbacks = sum(summary.num_fallbacks for summary in summaries)
+    if num_fallbacks:
+        episodes = count_of(sum(each.num_fallback_episodes for each in summaries), "episode")
+        yield (
+            f"WARNING: random actions stood in for failed requests on "
+            f"{count_of(num_fallbacks, 'step')} of {episodes} (--babyai-on-error={on_error}); "
+            f"these means are not the model's alone: "
+            + _by_variant((each.variant, each.num_fallbacks) for each in summaries)
+        )
+
+
+def _notes(summaries: Sequence[VariantSummary]) -> Iterator[str]:
+    if any(summary.failures for summary in summaries):
+        yield (
+            "Errors are in no mean; 'errors as failures' is the success rate if every error "
+            "counted as a failure."
+        )
+    num_invalid = sum(summary.num_invalid for summary in summaries)
+    if num_invalid:
+        answers = count_of(num_invalid, "answer")
+        counts = _by_variant((summary.variant, summary.num_invalid) for summary in summaries)
+        yield f"{answers} without a valid action became 'go forward': {counts}"
+
+
+def _by_variant(counts: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{variant} {number:,}" for variant, number in counts if number)
+
+
+def _how_to_read(symbols: Symbols) -> str:
+    return (
+        f"Mean {symbols.plus_minus} SEM (n-1) over episodes. Episodes of one seed share their "
+        "layout, so the SEM may be too small; compare variants seed by seed."
+    )
+
+
+def _progress(report: RunReport) -> Iterator[str]:
+    num_played = len(report.episodes)
+    if report.interrupted or num_played < report.num_selected:
+        state = "Interrupted: " if report.interrupted else ""
+        yield f"{state}{num_played:,} of {count_of(report.num_selected, 'episode')} played."
+
+
+def _effort(report: RunReport, symbols: Symbols) -> str:
+    parts = [
+        f"{count_of(len(report.episodes), 'episode')} in {format_duration(report.wall_time_s)}",
+        count_of(report.num_requests, "request"),
+    ]
+    if report.wall_time_s > 0:
+        rate = report.num_requests / report.wall_time_s
+        parts.append(f"{format_number(rate, TOKENS if rate >= 100 else COUNT)} requests/s")  # noqa: PLR2004
+    costs = [summary.cost for summary in report.by_variant()]
+    total = sum(cost for cost in costs if cost is not None)
+    if total > 0 and None not in costs:
+        parts.append(f"${total:,.2f}" if total >= 1 else f"${total:.4f}")
+    return f" {symbols.dot} ".join(parts)
+
+
+def _wrapped(
+    texts: Iterable[str], width: int, style: Mapping[str, bool] = NO_STYLE
+) -> Iterator[Line]:
+    wrapper = textwrap.TextWrapper(
+        max(width, _MIN_WIDTH), subsequent_indent="  ", break_on_hyphens=False
+    )
+    for text in texts:
+        for line in wrapper.wrap(text):
+            yield Line(line, style)

@@ -1,0 +1,186 @@
+"""The table of settings: how each is written, read and explained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pytest_babyai.settings import values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class SettingDefinition:
+    """How one setting is written, read and explained.
+
+    Attributes:
+        name: Field of `Settings`; ``--babyai-<name>``, ``babyai_<name>`` and the YAML key follow.
+        parse: Turns a raw value into the field's type; a ValueError says what was expected.
+        metavar: Placeholder in the help.
+        help: One line for the help and the README.
+        marker: Whether ``@pytest.mark.babyai`` accepts it.
+        ini_type: How pytest types the ini option: ``string``, ``int``, ``float`` or ``args``.
+    """
+
+    name: str
+    parse: Callable[[Any], Any]
+    metavar: str
+    help: str
+    marker: bool = False
+    ini_type: Literal["string", "int", "float", "args"] = "string"
+
+    @property
+    def expected(self) -> str:
+        """What a value has to be, as error lines say it."""
+        try:
+            self.parse(None)
+        except ValueError as error:
+            return str(error)
+        return "any value"
+
+    @property
+    def flag(self) -> str:
+        """The command-line option."""
+        return "--babyai-" + self.name.replace("_", "-").removesuffix("-s")
+
+    @property
+    def ini(self) -> str:
+        """The ini option."""
+        return f"babyai_{self.name}".removesuffix("_s")
+
+    @property
+    def key(self) -> str:
+        """The YAML key and marker argument."""
+        return self.name.removesuffix("_s")
+
+
+DEFINITIONS: tuple[SettingDefinition, ...] = (
+    SettingDefinition(
+        "variants",
+        values.names,
+        "NAMES",
+        "variants to play (default: all)",
+        marker=True,
+        ini_type="args",
+    ),
+    SettingDefinition(
+        "tasks",
+        values.names,
+        "NAMES",
+        "BabyAI tasks to play (default: all five)",
+        marker=True,
+        ini_type="args",
+    ),
+    SettingDefinition(
+        "episodes",
+        values.whole_number(1),
+        "N",
+        "episodes per variant and task (default: 20)",
+        marker=True,
+        ini_type="int",
+    ),
+    SettingDefinition(
+        "seed",
+        values.whole_number(0),
+        "N",
+        "first seed (default: 200)",
+        marker=True,
+        ini_type="int",
+    ),
+    SettingDefinition(
+        "seeds",
+        values.seeds,
+        "SEEDS",
+        "exactly these seeds, such as 200-219,300",
+        marker=True,
+        ini_type="args",
+    ),
+    SettingDefinition(
+        "threshold",
+        values.number(0, 1),
+        "P",
+        "progression an episode has to reach (default: 1.0)",
+        marker=True,
+        ini_type="float",
+    ),
+    SettingDefinition(
+        "history_length",
+        values.whole_number(0),
+        "N",
+        "past steps that variants with history see (default: 8)",
+        marker=True,
+        ini_type="int",
+    ),
+    SettingDefinition(
+        "gate",
+        values.one_of("episodes", "aggregate"),
+        "GATE",
+        "what fails the run: 'episodes' below their threshold (default), 'aggregate': errors only",
+        marker=True,
+    ),
+    SettingDefinition(
+        "model",
+        values.text,
+        "NAME|PATH",
+        "model file: offline (default), openai, compatible, or a TOML file",
+    ),
+    SettingDefinition(
+        "config",
+        values.path,
+        "DIR",
+        "configuration directory (default: ./config, else the packaged one)",
+    ),
+    SettingDefinition(
+        "gateway_url", values.url, "URL", "a running TensorZero gateway (default: embedded)"
+    ),
+    SettingDefinition(
+        "concurrency",
+        values.whole_number(1),
+        "N",
+        "requests in flight at most (default: 50)",
+        ini_type="int",
+    ),
+    SettingDefinition(
+        "timeout_s",
+        values.number(0, above=True),
+        "SECONDS",
+        "time limit of one request (default: 60)",
+        ini_type="float",
+    ),
+    SettingDefinition(
+        "max_attempts",
+        values.whole_number(1),
+        "N",
+        "tries of a request before its episode is an error (default: 5)",
+        ini_type="int",
+    ),
+    SettingDefinition(
+        "on_error",
+        values.one_of("raise", "fallback"),
+        "WHAT",
+        "after the last try: 'raise' (default), or 'fallback' to a random legal action",
+    ),
+    SettingDefinition(
+        "environment",
+        values.one_of("builtin", "balrog"),
+        "NAME",
+        "'builtin' (default), or 'balrog' if it is installed",
+    ),
+    SettingDefinition(
+        "num_dists",
+        values.whole_number(0),
+        "N",
+        "distractor objects added to every level (default: 0)",
+        marker=True,
+        ini_type="int",
+    ),
+    SettingDefinition(
+        "details",
+        values.whole_number(0),
+        "N",
+        "failed episodes and errors printed in full (default: 3)",
+        ini_type="int",
+    ),
+)

@@ -1,0 +1,71 @@
+"""The frozen settings of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a run is told.
+
+    Attributes:
+        variants: Variants to play; None means every variant of the TensorZero configuration.
+        tasks: BabyAI tasks by their short names; None means all five.
+        seeds: Seeds to play; None means ``episodes`` seeds from ``seed`` upwards.
+        episodes: Episodes per variant and task, at least 1.
+        seed: First seed.
+        threshold: Progression in [0, 1] that an episode has to reach.
+        history_length: Past observations and actions that variants with history see.
+        gate: ``episodes``: an episode below its threshold fails the run; ``aggregate``: it is
+            reported as expected failure.
+        model: Name of a file in ``<config>/models`` or path of a TOML file.
+        config: Configuration directory; None means ``config`` of the project, else the one that
+            comes with the package.
+        gateway_url: A running TensorZero gateway; None means the embedded one.
+        concurrency: Requests in flight at most.
+        timeout_s: Time limit of one request in seconds.
+        max_attempts: Tries of a request before its episode is given up.
+        on_error: ``raise`` makes an infrastructure failure an error of its episode; ``fallback``
+            plays a seeded random legal action instead.
+        environment: ``builtin`` or ``balrog``.
+        num_dists: Distractor objects added to every level.
+        details: Episodes below their threshold, and errors, that are printed in full.
+    """
+
+    variants: tuple[str, ...] | None = None
+    tasks: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    episodes: int = 20
+    seed: int = 200
+    threshold: float = 1.0
+    history_length: int = 8
+    gate: str = "episodes"
+    model: str = "offline"
+    config: Path | None = None
+    gateway_url: str | None = None
+    concurrency: int = 50
+    timeout_s: float = 60.0
+    max_attempts: int = 5
+    on_error: str = "raise"
+    environment: str = "builtin"
+    num_dists: int = 0
+    details: int = 3
+
+    @property
+    def played_seeds(self) -> tuple[int, ...]:
+        """The seeds of every variant and task, in order."""
+        if self.seeds is not None:
+            return self.seeds
+        return tuple(range(self.seed, self.seed + self.episodes))
+
+    def as_plain(self) -> dict[str, Any]:
+        """Returns the settings as JSON types, for a report or a manifest."""
+        plain = dataclasses.asdict(self)
+        plain["config"] = str(self.config) if self.config else None
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}

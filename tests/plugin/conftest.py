@@ -1,0 +1,76 @@
+"""A project in a temporary directory, on a model provider that answers as the test says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import minigrid  # noqa: F401
+import pytest
+import tabulate  # noqa: F401
+from provider import Provider, go_forward
+
+import pytest_babyai.plugin.run
+import pytest_babyai.plugin.summary  # noqa: F401
+from pytest_babyai.gateway.client import import_tensorzero
+
+# pytester forgets what its runs import; this saves time, and NumPy and TensorZero cannot be
+# imported twice.
+import_tensorzero()
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytest_plugins = ["pytester"]
+
+SUITE = """
+import pytest
+
+@pytest.mark.babyai
+def test_episode(babyai_episode):
+    assert babyai_episode.result.num_steps >= 1
+"""
+
+
+@pytest.fixture(scope="session")
+def running_provider() -> Iterator[Provider]:
+    provider = Provider()
+    provider.start()
+    yield provider
+    provider.stop()
+
+
+@pytest.fixture
+def provider(running_provider: Provider) -> Provider:
+    running_provider.answer = go_forward
+    running_provider.requests = []
+    return running_provider
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, provider: Provider) -> pytest.Pytester:
+    """A project with the suite above, on the fake provider.
+
+    On seed 2 of ``goto``, "go forward" is the solution; on seed 0 it is not.
+    """
+    pytester.makepyfile(test_suite=SUITE)
+    model = f"""
+        [models.policy]
+        routing = ["fake"]
+        [models.policy.providers.fake]
+        type = "openai"
+        model_name = "fake"
+        api_base = "{provider.url}"
+        api_key_location = "none"
+    """
+    pytester.makefile(".toml", fake=model)
+    pytester.makeini(
+        """
+        [pytest]
+        babyai_model = fake.toml
+        babyai_variants = baseline
+        babyai_tasks = goto
+        babyai_seeds = 2
+        asyncio_default_fixture_loop_scope = function
+        """
+    )
+    return pytester

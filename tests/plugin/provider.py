@@ -1,0 +1,79 @@
+"""A model provider that answers as the test says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+Request = dict[str, Any]
+Answer = Callable[[Request], "Awaitable[web.StreamResponse]"]
+
+
+def completion(text: str) -> web.Response:
+    """A chat completion as OpenAI's API gives it, one token a word."""
+    usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    body = {"id": "c", "object": "chat.completion", "created": 1, "model": "fake"}
+    return web.json_response({**body, "choices": [choice], "usage": usage})
+
+
+def action(name: str) -> web.Response:
+    return completion(json.dumps({"action": name}))
+
+
+async def go_forward(_: Request) -> web.StreamResponse:
+    return action("go forward")
+
+
+class Provider:
+    """An OpenAI-compatible server in a thread of its own.
+
+    Attributes:
+        answer: Answers a request; tests replace it.
+        requests: Bodies of all requests so far.
+    """
+
+    def __init__(self) -> None:
+        self.answer: Answer = go_forward
+        self.requests: list[Request] = []
+        self.url = ""
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._ready.wait(10)
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._open())
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._runner.cleanup())
+        self._loop.close()
+
+    async def _open(self) -> None:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", self._complete)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}/v1"
+        self._ready.set()
+
+    async def _complete(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.requests.append(body)
+        return await self.answer(body)

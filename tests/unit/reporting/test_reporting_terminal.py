@@ -1,0 +1,121 @@
+# ruff: noqa: RUF001 -- the en dash is what is tested
+"""The terminal summary: golden texts, and what must be said loudly."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reporting_samples import SETUP, failure, result, run_of, sample_run, solved, troubled_run
+
+from pytest_babyai.records import EpisodeSpec, Usage
+from pytest_babyai.reporting.numbers import ASCII, UNICODE, Symbols
+from pytest_babyai.reporting.terminal import summary_lines
+
+if TYPE_CHECKING:
+    from pytest_babyai.reporting.results import RunReport
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def summary(
+    report: RunReport, width: int = 160, verbosity: int = 0, symbols: Symbols = UNICODE
+) -> str:
+    lines = summary_lines(report, width=width, verbosity=verbosity, symbols=symbols)
+    return "".join(f"{line.text}\n" for line in lines)
+
+
+def golden(name: str) -> str:
+    return (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_summary(width: int) -> None:
+    assert summary(sample_run(), width) == golden(f"summary_{width}")
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_summary_of_a_troubled_run(width: int) -> None:
+    assert summary(troubled_run(), width) == golden(f"troubled_{width}")
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_verbose_summary(width: int) -> None:
+    assert summary(sample_run(), width, verbosity=1) == golden(f"verbose_{width}")
+
+
+def test_ascii_summary() -> None:
+    assert summary(troubled_run(), 80, 1, ASCII) == golden("ascii_80")
+
+
+def test_ascii_summary_is_ascii() -> None:
+    assert summary(troubled_run(), 80, 1, ASCII).isascii()
+
+
+@given(st.integers(40, 200), st.integers(0, 1), st.sampled_from([ASCII, UNICODE]))
+def test_no_line_is_wider_than_the_terminal(width: int, verbosity: int, symbols: Symbols) -> None:
+    lines = summary_lines(troubled_run(), width=width, verbosity=verbosity, symbols=symbols)
+    assert max(len(line.text) for line in lines) <= width
+
+
+def test_a_language_model_is_not_called_offline() -> None:
+    setup = dataclasses.replace(SETUP, model_label="gpt-4o-mini", offline=False)
+    text = summary(run_of(solved(), setup=setup))
+    assert text.startswith("model: gpt-4o-mini\n")
+
+
+def test_warnings_stand_out() -> None:
+    lines = [line for line in summary_lines(troubled_run()) if line.text.startswith("WARNING")]
+    assert [dict(line.style) for line in lines] == [{"yellow": True}]
+
+
+def test_errors_as_failures_are_shown_only_where_there_are_errors() -> None:
+    assert "errors as failures" not in summary(run_of(solved(), result()))
+
+
+def test_a_run_of_errors_shows_dashes() -> None:
+    row = summary(run_of(failure())).splitlines()[5]
+    assert row.split() == ["baseline", "0", "1", "–", "0.0", "%", "–", "–", "–", "–", "–"]
+
+
+def test_a_run_without_episodes_says_so() -> None:
+    assert "0 of 400 episodes played." in summary(run_of(num_selected=400))
+
+
+def test_a_complete_run_does_not_speak_of_missing_episodes() -> None:
+    assert " of 1 episode played" not in summary(run_of(solved()))
+
+
+def test_a_run_stopped_early_without_interruption_counts_what_was_played() -> None:
+    assert "\n1 of 400 episodes played.\n" in summary(run_of(solved(), num_selected=400))
+
+
+def test_known_cost_is_told() -> None:
+    priced = solved(usage=Usage(800, 80, 1.5))
+    assert summary(run_of(priced)).endswith(" · $1.50\n")
+
+
+def test_small_cost_keeps_its_digits() -> None:
+    priced = solved(usage=Usage(800, 80, 0.0123))
+    assert summary(run_of(priced)).endswith(" · $0.0123\n")
+
+
+def test_partly_unknown_cost_is_not_told() -> None:
+    unpriced = solved(EpisodeSpec("history", "goto", 200))
+    assert "$" not in summary(run_of(solved(usage=Usage(800, 80, 1.5)), unpriced))
+
+
+def test_a_run_of_no_time_has_no_rate() -> None:
+    assert "requests/s" not in summary(run_of(solved(), wall_time_s=0.0))
+
+
+def test_a_free_run_does_not_speak_of_cost() -> None:
+    assert "$" not in summary(run_of(solved(usage=Usage(800, 80, 0.0))))
+
+
+def test_slow_rates_keep_a_digit() -> None:
+    assert " · 1.6 requests/s\n" in summary(run_of(solved(), wall_time_s=5.0))

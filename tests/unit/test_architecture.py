@@ -1,0 +1,101 @@
+"""Imports run downwards only, and heavy libraries stay in their rooms."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import pytest_babyai
+
+PACKAGE = Path(pytest_babyai.__file__).parent
+MODULES = sorted(
+    path
+    for path in PACKAGE.rglob("*.py")
+    if "_project" not in path.parts and path.stem != "__main__"
+)
+
+# A room may import the rooms named here, itself, and nothing else of the package.
+FOUNDATION = {"errors", "records"}
+ROOMS = {
+    "__init__": {"records"},
+    "errors": set(),
+    "records": set(),
+    "project": {"errors"},
+    "settings": FOUNDATION,
+    "statistics": FOUNDATION,
+    "environment": FOUNDATION | {"settings"},
+    "gateway": FOUNDATION | {"settings"},
+    "offline": FOUNDATION,
+    "retries": FOUNDATION | {"settings"},
+    "rollout": FOUNDATION | {"settings", "environment", "gateway", "retries"},
+    "scheduler": FOUNDATION | {"settings", "rollout"},
+    "journal": FOUNDATION | {"settings", "statistics"},
+    "gate": FOUNDATION | {"settings", "statistics"},
+    "reporting": FOUNDATION | {"settings", "statistics", "gate", "journal"},
+    "finetuning": FOUNDATION | {"settings", "statistics", "gateway"},
+}
+
+HEAVY = {
+    "pytest": {"plugin"},
+    "_pytest": {"plugin"},
+    "tensorzero": {"gateway"},
+    "minigrid": {"environment"},
+    "gymnasium": {"environment"},
+    "aiohttp": {"offline"},
+    "pandas": {"reporting", "plugin"},
+    "altair": {"reporting"},
+    "tabulate": {"reporting"},
+    "scipy": {"statistics"},
+}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def type_checking_imports_of(path: Path) -> set[str]:
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for each in node.body:
+                if isinstance(each, ast.ImportFrom) and each.module:
+                    names.update(f"{each.module}.{alias.name}" for alias in each.names)
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_rooms_below_its_own(path: Path) -> None:
+    room = room_of(path)
+    imported = {
+        name.split(".")[1] for name in imports_of(path) if name.startswith("pytest_babyai.")
+    } - {room}
+
+    if room == "plugin":
+        assert imported <= {*ROOMS, "plugin"}
+    else:
+        assert imported <= ROOMS[room]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_heavy_library_stays_in_its_room(path: Path) -> None:
+    libraries = {name.split(".")[0] for name in imports_of(path) - type_checking_imports_of(path)}
+
+    misplaced = {name for name in libraries & HEAVY.keys() if room_of(path) not in HEAVY[name]}
+
+    assert misplaced == set()
+
+
+def test_every_room_of_the_package_is_listed() -> None:
+    assert {room_of(path) for path in MODULES} - {"plugin"} <= ROOMS.keys()

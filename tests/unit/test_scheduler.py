@@ -1,0 +1,227 @@
+"""The scheduler, on a real loop thread, with episodes that the tests let end by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from pytest_babyai.errors import CredentialsError, UsageError
+from pytest_babyai.scheduler import LoopThread, Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_babyai.records import EpisodeOutcome
+
+WAIT_S = 5.0
+
+
+class Stage:
+    """Plays episodes that end when they are told to; remembers what ran."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.num_running = 0
+        self.most_running = 0
+        self.gates: dict[str, asyncio.Event] = {}
+        self.errors: dict[str, Exception] = {}
+        self.changed = threading.Condition()
+
+    async def play(self, key: str) -> EpisodeOutcome:
+        gate = self.gates.setdefault(key, asyncio.Event())
+        with self.changed:
+            self.started.append(key)
+            self.num_running += 1
+            self.most_running = max(self.most_running, self.num_running)
+            self.changed.notify_all()
+        try:
+            await gate.wait()
+        finally:
+            self.num_running -= 1
+        if key in self.errors:
+            raise self.errors[key]
+        return cast("EpisodeOutcome", f"outcome of {key}")
+
+    def wait_for_start_of(self, *keys: str) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: set(keys) <= set(self.started), WAIT_S)
+
+
+@pytest.fixture
+def thread() -> Iterator[LoopThread]:
+    loop_thread = LoopThread()
+    yield loop_thread
+    loop_thread.close()
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+def scheduler_of(thread: LoopThread, stage: Stage, concurrency: int = 2) -> Scheduler[str]:
+    return Scheduler(thread, stage.play, concurrency=concurrency)
+
+
+def end(thread: LoopThread, stage: Stage, key: str) -> None:
+    stage.wait_for_start_of(key)
+    thread.loop.call_soon_threadsafe(stage.gates[key].set)
+
+
+def test_episodes_start_in_order_up_to_the_bound(thread: LoopThread, stage: Stage) -> None:
+    scheduler = scheduler_of(thread, stage)
+    scheduler.submit("abcd")
+    stage.wait_for_start_of("a", "b")
+
+    end(thread, stage, "b")
+    stage.wait_for_start_of("c")
+
+    assert stage.started == ["a", "b", "c"]
+    assert stage.most_running == 2
+
+
+def test_a_future_gives_the_outcome(thread: LoopThread, stage: Stage) -> None:
+    scheduler = scheduler_of(thread, stage)
+    scheduler.submit("a")
+    end(thread, stage, "a")
+
+    assert cast("str", scheduler.future("a").result(WAIT_S)) == "outcome of a"
+
+
+def test_a_key_that_nobody_submitted_starts_when_it_is_asked_for(
+    thread: LoopThread, stage: Stage
+) -> None:
+    scheduler = scheduler_of(thread, stage)
+
+    future = scheduler.future("late")
+    end(thread, stage, "late")
+
+    assert cast("str", future.result(WAIT_S)) == "outcome of late"
+
+
+def test_no_key_is_played_twice(thread: LoopThread, stage: Stage) -> None:
+    scheduler = scheduler_of(thread, stage)
+    scheduler.submit("aa")
+    scheduler.submit("a")
+    end(thread, stage, "a")
+    scheduler.future("a").result(WAIT_S)
+    scheduler.submit("ab")
+    stage.wait_for_start_of("b")
+
+    assert stage.started == ["a", "b"]
+
+
+def test_next_finished_gives_keys_in_the_order_of_their_ends(
+    thread: LoopThread, stage: Stage
+) -> None:
+    scheduler = scheduler_of(thread, stage)
+    scheduler.submit("ab")
+    end(thread, stage, "b")
+    first = scheduler.next_finished(WAIT_S)
+    end(thread, stage, "a")
+
+    assert [first, scheduler.next_finished(WAIT_S)] == ["b", "a"]
+
+
+def test_next_finished_gives_up_after_its_time(thread: LoopThread, stage: Stage) -> None:
+    assert scheduler_of(thread, stage).next_finished(0.01) is None
+
+
+def test_an_error_of_one_episode_stays_its_own(thread: LoopThread, stage: Stage) -> None:
+    stage.errors["a"] = RuntimeError("a bug")
+    scheduler = scheduler_of(thread, stage, concurrency=1)
+    scheduler.submit("ab")
+    end(thread, stage, "a")
+    end(thread, stage, "b")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        scheduler.future("a").result(WAIT_S)
+    assert cast("str", scheduler.future("b").result(WAIT_S)) == "outcome of b"
+
+
+def test_a_usage_error_ends_what_has_not_started(thread: LoopThread, stage: Stage) -> None:
+    stage.errors["a"] = CredentialsError("no key")
+    scheduler = scheduler_of(thread, stage, concurrency=1)
+    scheduler.submit("abc")
+    end(thread, stage, "a")
+
+    for key in "abc":
+        with pytest.raises(UsageError, match="no key"):
+            scheduler.future(key).result(WAIT_S)
+    assert stage.started == ["a"]
+
+
+def test_progress_counts(thread: LoopThread, stage: Stage) -> None:
+    scheduler = scheduler_of(thread, stage)
+    scheduler.submit("abcd")
+    end(thread, stage, "a")
+    stage.wait_for_start_of("c")
+
+    progress = scheduler.progress()
+
+    assert (progress.num_submitted, progress.num_running, progress.num_finished) == (4, 2, 1)
+
+
+def test_outcomes_are_those_that_finished_well(thread: LoopThread, stage: Stage) -> None:
+    stage.errors["b"] = RuntimeError("a bug")
+    scheduler = scheduler_of(thread, stage, concurrency=3)
+    scheduler.submit("abc")
+    for key in "ab":
+        end(thread, stage, key)
+        scheduler.next_finished(WAIT_S)
+
+    assert {key: str(outcome) for key, outcome in scheduler.outcomes().items()} == {
+        "a": "outcome of a"
+    }
+
+
+def test_cancel_ends_what_runs_and_what_waits(thread: LoopThread, stage: Stage) -> None:
+    scheduler = scheduler_of(thread, stage, concurrency=1)
+    scheduler.submit("ab")
+    stage.wait_for_start_of("a")
+
+    scheduler.cancel()
+
+    for key in "ab":
+        with pytest.raises(CancelledError):
+            scheduler.future(key).result(WAIT_S)
+    assert stage.started == ["a"]
+
+
+def test_closing_the_thread_cancels_what_runs(stage: Stage) -> None:
+    thread = LoopThread()
+    scheduler = scheduler_of(thread, stage)
+    scheduler.submit("a")
+    stage.wait_for_start_of("a")
+
+    thread.close()
+
+    assert stage.num_running == 0
+    assert thread.loop.is_closed()
+
+
+def test_a_thread_is_closed_twice_without_harm() -> None:
+    thread = LoopThread()
+    thread.close()
+    thread.close()
+
+    assert thread.loop.is_closed()
+
+
+def test_run_gives_what_the_coroutine_gives(thread: LoopThread) -> None:
+    async def seven() -> int:
+        return 7
+
+    assert thread.run(seven()) == 7
+
+
+def test_run_raises_what_the_coroutine_raises(thread: LoopThread) -> None:
+    async def broken() -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        thread.run(broken())
