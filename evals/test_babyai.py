@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.babyai
-@pytest.mark.asyncio
+@pytest.mark.asyncio(loop_scope="module")
 async def test_episode(babyai_episode: Episode) -> None:
     """One episode; the plugin compares its progression with the threshold."""
     result = await babyai_episode

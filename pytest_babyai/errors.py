@@ -10,7 +10,9 @@ BabyAIError
 │   ├── EnvironmentUnavailableError the chosen environment is not installed
 │   ├── ServerStartError            the offline model server could not start
 │   ├── StatisticsError             numbers that no statistic can be made of
-│   └── JournalError                a run's journal cannot be written or read
+│   ├── JournalError                a run's journal cannot be written or read
+│   ├── BaselineError               a baseline cannot be read, written or compared with
+│   └── RuleError                   a gate's rule is no rule, or names what there is not
 └── InfrastructureError             an episode could not be played; never a score
     ├── RateLimitError              the provider kept answering 429
     ├── RequestTimeoutError         no answer in time
@@ -67,6 +69,14 @@ class StatisticsError(UsageError):
 
 class JournalError(UsageError):
     """A run's journal cannot be written or read."""
+
+
+class BaselineError(UsageError):
+    """A baseline cannot be read, written or compared with."""
+
+
+class RuleError(UsageError):
+    """A gate's rule is no rule, or names a metric, variant or task that there is not."""
 
 
 class InfrastructureError(BabyAIError):

@@ -121,10 +121,11 @@ class Scheduler(Generic[Key]):
         future = self._futures.get(key)
         return future is not None and not future.done()
 
-    def forget(self, key: Key) -> None:
-        """Forgets a finished key, so that it may be played again."""
-        if key in self._futures and self._futures[key].done():
-            del self._futures[key]
+    def replace(self, key: Key, outcome: EpisodeOutcome) -> None:
+        """Keeps another outcome for a finished key, such as one without its trajectory."""
+        future: Future[EpisodeOutcome] = Future()
+        future.set_result(outcome)
+        self._futures[key] = future
 
     def next_finished(self, timeout_s: float) -> Key | None:
         """Returns a key that has ended and was not returned before, None if none does in time."""

@@ -13,6 +13,7 @@ from pytest_babyai.environment.babyai import BabyAIEnvironment, make_env
 from pytest_babyai.environment.balrog import load_balrog, make_balrog_env
 from pytest_babyai.environment.contract import (
     LEVEL,
+    STEP_LIMITS,
     TASKS,
     Environment,
     Observation,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ENVIRONMENT_KINDS",
     "LEVEL",
+    "STEP_LIMITS",
     "TASKS",
     "Environment",
     "Observation",

@@ -20,6 +20,9 @@ LEVEL = "BabyAI-MixedTrainLocal-v0"
 TASKS = ("goto", "pickup", "open", "putnext", "pick_up_seq_go_to")
 """The tasks by their short names; the long ones read ``BabyAI-MixedTrainLocal-v0/goto``."""
 
+STEP_LIMITS = {"goto": 64, "pickup": 64, "open": 128, "putnext": 128, "pick_up_seq_go_to": 128}
+"""``max_steps`` of the tasks, known before an environment is made; longer episodes start first."""
+
 MAX_NUM_DISTS = 16
 """With more, hardly a layout in ten thousand lets the agent reach every object."""
 RENDER_MODES = (None, "rgb_array")

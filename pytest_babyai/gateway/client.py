@@ -24,6 +24,7 @@ from pytest_babyai.errors import (
 from pytest_babyai.gateway.configuration import ACT_FUNCTION
 from pytest_babyai.gateway.failures import Scrubber, build_failure, inference_failure
 from pytest_babyai.gateway.inference import Inference
+from pytest_babyai.gateway.time_limit import TimeLimit
 from pytest_babyai.records import Usage
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Gateway:
     ) -> None:
         self._client = client
         self._variants = variants
-        self._timeout_s = timeout_s
+        self._time_limit = TimeLimit(timeout_s)
         self._scrub = scrub or Scrubber()
         self._failure_type: type[Exception] = import_tensorzero().BaseTensorZeroError
 
@@ -69,24 +70,17 @@ class Gateway:
             raise GatewayError("the gateway has been closed", retryable=False)
         started_s = time.perf_counter()
         try:
-            response = await self._within_time_limit(self._client.inference(**_arguments(request)))
+            # TensorZero's own limits do not cover a gateway that hangs.
+            response = await self._time_limit.wait_for(
+                self._client.inference(**_arguments(request))
+            )
+        except TimeoutError:
+            message = f"no answer within {self._time_limit.limit_s:g} s"
+            raise RequestTimeoutError(message) from None
         except self._failure_type as error:
             raise self._named(error) from None
         latency_ms = (time.perf_counter() - started_s) * 1e3
         return _inference(response, latency_ms)
-
-    async def _within_time_limit(self, awaitable: Any) -> Any:
-        """Awaits a call to TensorZero, whose own limits do not cover a gateway that hangs."""
-        future = asyncio.ensure_future(awaitable)
-        try:
-            done, _ = await asyncio.wait((future,), timeout=self._timeout_s)
-        except asyncio.CancelledError:
-            future.cancel()
-            raise
-        if not done:
-            future.cancel()
-            raise RequestTimeoutError(f"no answer within {self._timeout_s:g} s")
-        return future.result()
 
     def _named(self, error: Exception) -> Exception:
         status = getattr(error, "status_code", None)

@@ -30,7 +30,7 @@ from pytest_babyai.journal.run_ids import next_run_id
 from pytest_babyai.journal.writer import GroupWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -167,7 +167,7 @@ def create_run(root: Path, manifest: Manifest, recording: Recording | None = Non
     """
     recording = recording or Recording()
     try:
-        directory = _make_directory(root, recording.clock)
+        directory = _make_directory(root, lambda names: next_run_id(recording.clock(), names))
         with _locked(directory) as lock:
             manifest = dataclasses.replace(manifest, run_id=directory.name)
             return _opened(RunLog(directory, manifest), lock, recording)
@@ -253,10 +253,10 @@ def _refuse_changes(log: RunLog, manifest: Manifest, scrubber: Scrubber) -> None
         )
 
 
-def _make_directory(root: Path, clock: Callable[[], dt.datetime]) -> Path:
+def _make_directory(root: Path, propose: Callable[[Iterable[str]], str]) -> Path:
     _make_root(root)
     for _ in range(_MAX_TRIES):
-        directory = root / next_run_id(clock(), (path.name for path in root.iterdir()))
+        directory = root / propose(path.name for path in root.iterdir())
         try:
             directory.mkdir()
         except FileExistsError:

@@ -115,9 +115,15 @@ def _fewest_moves(goal: Goal, pose: Pose, targets: Collection[Cell]) -> int:
         right, forward = offset_of(target, pose)
         moves = abs(right) + abs(forward) - 2
         if not goal.is_beside:
-            moves += 1 + (1 if right and forward >= 0 else 0 if forward > 0 else 2)
+            moves += 1 + _fewest_turns(right, forward)
         fewest = moves if index == 0 else min(fewest, moves)
     return max(fewest, 0)
+
+
+def _fewest_turns(right: int, forward: int) -> int:
+    if forward < 0:
+        return 2
+    return 1 if right else 0
 
 
 def _trace(came: dict[Pose, tuple[Pose, str] | None], pose: Pose) -> tuple[str, ...]:

@@ -38,11 +38,11 @@ class EpisodeHooks:
         plans = self._plans(session)
         if not plans:
             return None
+        self._session.expect(plan.episode for plan in plans.values())
         try:
             run = self._session.start_run()
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
-        self._session.num_selected = len({plan.episode for plan in plans.values()})
         early = (plan.episode for item, plan in plans.items() if not _may_be_skipped(item))
         run.look_ahead(early)
         if _keeps_item_order(session.config):
@@ -63,10 +63,12 @@ class EpisodeHooks:
         return self._progress.paint
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
-        """Makes room for pytest's own output."""
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Makes room for pytest's own output, and lets go of the trajectory in the end."""
         self._clear_progress()
-        return (yield)
+        result = yield
+        self._session.release(item)
+        return result
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
@@ -85,6 +87,8 @@ class EpisodeHooks:
         """Gives the report its episode and the episode's own time."""
         reports.set_times(item, call)
         report = yield
+        if call.excinfo is None or call.excinfo.errisinstance(AssertionError):
+            reports.expect_failure(self._session, item, report)
         reports.attach_episode(self._session, item, report)
         return report
 

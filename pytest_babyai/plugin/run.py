@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import TYPE_CHECKING
 
-from pytest_babyai.environment import environment_factory
+from pytest_babyai.environment import STEP_LIMITS, environment_factory
 from pytest_babyai.gateway.client import Gateway, open_gateway
 from pytest_babyai.plugin.progress import progress_text
 from pytest_babyai.rollout import RolloutOptions, run_episode
@@ -52,10 +53,16 @@ class EpisodeRun:
             self._thread, self._play, concurrency=self._settings.concurrency
         )
         self._started_s = time.monotonic()
+        # Thousands of collected items would be searched for garbage again and again.
+        gc.freeze()
 
     def look_ahead(self, episodes: Iterable[PlannedEpisode]) -> None:
-        """Starts episodes that will be asked for."""
-        self.scheduler.submit(episodes)
+        """Starts episodes that will be asked for, those that may take longest first.
+
+        A long episode that starts last would run alone at the end.
+        """
+        order = sorted(episodes, key=lambda episode: -STEP_LIMITS[episode.spec.task])
+        self.scheduler.submit(order)
 
     def outcome(self, episode: PlannedEpisode) -> EpisodeOutcome:
         """Waits for an episode, and starts it if nobody has.
@@ -72,6 +79,7 @@ class EpisodeRun:
 
     def close(self) -> None:
         """Cancels what still runs, and ends gateway, server and thread."""
+        gc.unfreeze()
         self.scheduler.cancel()
         self._thread.run(self._gateway.close())
         self._thread.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,13 @@ from pytest_babyai.plugin.selection import ItemPlan, Selection
 from pytest_babyai.records import Episode, EpisodeFailure
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pytest_babyai.plugin.run import EpisodeRun
+    from pytest_babyai.plugin.selection import PlannedEpisode
+
+
+PLAN = pytest.StashKey[ItemPlan | None]()
 
 
 class EpisodeSession:
@@ -24,6 +31,7 @@ class EpisodeSession:
         self.run: EpisodeRun | None = None
         self.error: UsageError | None = None
         self.num_selected = 0
+        self._num_expected: Counter[PlannedEpisode] = Counter()
         self._selection: Selection | None = None
 
     @property
@@ -49,9 +57,26 @@ class EpisodeSession:
 
     def plan_of(self, item: pytest.Item) -> ItemPlan | None:
         """Returns what an item asks of its episode, None for an item without one."""
-        if self._selection is None or "babyai_episode" not in getattr(item, "fixturenames", ()):
-            return None
-        return self._selection.plan_of(item)
+        if PLAN not in item.stash:
+            asks = "babyai_episode" in getattr(item, "fixturenames", ())
+            asks = asks and self._selection is not None
+            item.stash[PLAN] = self.selection.plan_of(item) if asks else None
+        return item.stash[PLAN]
+
+    def expect(self, episodes: Iterable[PlannedEpisode]) -> None:
+        """Tells which episodes the items of the session will ask for, one entry an item."""
+        self._num_expected.update(episodes)
+        self.num_selected = len(self._num_expected)
+
+    def release(self, item: pytest.Item) -> None:
+        """Lets go of an item's trajectory, once no other item needs it."""
+        plan, outcome = self.plan_of(item), item.stash.get(OUTCOME, None)
+        if plan is None or outcome is None or self.run is None:
+            return
+        item.stash[OUTCOME] = outcome.without_steps()
+        self._num_expected[plan.episode] -= 1
+        if self._num_expected[plan.episode] == 0:
+            self.run.scheduler.replace(plan.episode, item.stash[OUTCOME])
 
     def start_run(self) -> EpisodeRun:
         """Returns the background of the run, started at the first call.

@@ -68,4 +68,6 @@ class Settings:
         """Returns the settings as JSON types, for a report or a manifest."""
         plain = dataclasses.asdict(self)
         plain["config"] = str(self.config) if self.config else None
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()
+        }

@@ -74,16 +74,33 @@ def write_project(directory: Path, port: int) -> Path:
 
 def run_pytest(directory: Path, model: Path) -> float:
     """Returns the wall time of the whole command, in seconds."""
-    command = [sys.executable, "-m", "pytest", "-q", "--babyai-gate=aggregate"]
     options = [f"--babyai-model={model}", f"--babyai-concurrency={CONCURRENCY}"]
+    call_pytest(directory, "--collect-only", *options)  # as anyone's second run: compiled files
     started_s = time.perf_counter()
-    done = subprocess.run(
-        [*command, *options], cwd=directory, capture_output=True, text=True, check=False
-    )
+    printed = call_pytest(directory, "--babyai-gate=aggregate", *options)
     wall_s = time.perf_counter() - started_s
-    if done.returncode != 0 or "400 episodes in" not in done.stdout:
-        sys.exit(done.stdout + done.stderr)
+    if "400 episodes in" not in printed:
+        sys.exit(printed)
     return wall_s
+
+
+def call_pytest(directory: Path, *options: str) -> str:
+    # Other plugins that happen to be installed here would be measured as well.
+    plugins = ["-p", "pytest_asyncio.plugin", "-p", "pytest_babyai.plugin"]
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment["PYTHONPYCACHEPREFIX"] = str(directory / "compiled")
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *plugins, *options],
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        sys.exit(done.stdout + done.stderr)
+    return done.stdout
 
 
 class Recorder:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import minigrid  # noqa: F401
 import pytest
 import tabulate  # noqa: F401
-from provider import Provider, go_forward
 
 import pytest_babyai.plugin.run
 import pytest_babyai.plugin.summary  # noqa: F401
 from pytest_babyai.gateway.client import import_tensorzero
+from tests.plugin.provider import Provider, go_forward
 
 # pytester forgets what its runs import; this saves time, and NumPy and TensorZero cannot be
 # imported twice.
@@ -19,8 +19,6 @@ import_tensorzero()
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-pytest_plugins = ["pytester"]
 
 SUITE = """
 import pytest

@@ -8,10 +8,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from aiohttp import web
-from provider import completion, go_forward
+
+from tests.plugin.provider import completion, go_forward
 
 if TYPE_CHECKING:
-    from provider import Provider, Request
+    from tests.plugin.provider import Provider, Request
 
 
 def test_a_solved_episode_passes(project: pytest.Pytester) -> None:
@@ -32,7 +33,7 @@ def test_an_episode_below_its_threshold_fails(project: pytest.Pytester) -> None:
             "mission: go to the green key",
             "  64  a wall 1 step forward; a wall 2 steps left → go forward",
             "replay: pytest 'test_suite.py::test_episode[[]baseline-goto-0[]]' --babyai-seeds=0",
-            "FAILED test_suite.py::test_episode[[]baseline-goto-0] - *progression 0.00 below*",
+            "FAILED test_suite.py::test_episode[[]baseline-goto-0[]] - Failed: progression 0.0*",
         ]
     )
 

@@ -10,11 +10,13 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from provider import action, go_forward
+
+from tests.plugin.provider import action, go_forward
 
 if TYPE_CHECKING:
     from aiohttp import web
-    from provider import Provider, Request
+
+    from tests.plugin.provider import Provider, Request
 
 
 class Crowd:

@@ -10,7 +10,7 @@ import pytest
 from pytest_babyai.project import packaged
 
 if TYPE_CHECKING:
-    from provider import Provider
+    from tests.plugin.provider import Provider
 
 SUITE_OF_ALL = """
 import pytest

@@ -43,7 +43,8 @@ HEAVY = {
     "tensorzero": {"gateway"},
     "minigrid": {"environment"},
     "gymnasium": {"environment"},
-    "aiohttp": {"offline"},
+    "starlette": {"offline"},
+    "uvicorn": {"offline"},
     "pandas": {"reporting", "plugin"},
     "altair": {"reporting"},
     "tabulate": {"reporting"},
@@ -56,7 +57,7 @@ def room_of(path: Path) -> str:
 
 
 def imports_of(path: Path) -> set[str]:
-    names = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
@@ -66,7 +67,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 def type_checking_imports_of(path: Path) -> set[str]:
-    names = set()
+    names: set[str] = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             for each in node.body:

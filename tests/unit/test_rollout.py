@@ -3,7 +3,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from rollout_fakes import (
+
+from pytest_babyai.records import (
+    AnswerStatus,
+    EpisodeSpec,
+    Usage,
+)
+from pytest_babyai.rollout import run_episode
+from tests.unit.rollout_fakes import (
     SPEC,
     FakeClient,
     FakeEnvironment,
@@ -12,13 +19,6 @@ from rollout_fakes import (
     result_of,
     unparsable,
 )
-
-from pytest_babyai.records import (
-    AnswerStatus,
-    EpisodeSpec,
-    Usage,
-)
-from pytest_babyai.rollout import run_episode
 
 if TYPE_CHECKING:
     from pytest_babyai.gateway.inference import InferenceRequest

@@ -7,16 +7,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from rollout_fakes import (
-    SPEC,
-    FakeClient,
-    FakeClock,
-    FakeEnvironment,
-    acting,
-    failure_of,
-    play,
-    result_of,
-)
 
 from pytest_babyai.errors import (
     ConfigurationError,
@@ -33,6 +23,16 @@ from pytest_babyai.records import (
 )
 from pytest_babyai.retries import Clock
 from pytest_babyai.rollout import run_episode
+from tests.unit.rollout_fakes import (
+    SPEC,
+    FakeClient,
+    FakeClock,
+    FakeEnvironment,
+    acting,
+    failure_of,
+    play,
+    result_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,7 +186,10 @@ async def test_fallback_actions_depend_on_the_episode_alone() -> None:
 
 
 def fallback_actions_printed_by_another_process(hash_seed: str) -> str:
-    code = "import asyncio, test_rollout_failures as t; print(asyncio.run(t.fallback_actions(1)))"
+    code = (
+        "import asyncio, tests.unit.test_rollout_failures as t;"
+        "print(asyncio.run(t.fallback_actions(1)))"
+    )
     path = os.pathsep.join(entry for entry in sys.path if entry)
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": path}
     command = [sys.executable, "-c", code]

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from pytest_babyai.environment import TASKS, environment_factory, long_name, make_env, resolve_task
+from pytest_babyai.environment import (
+    STEP_LIMITS,
+    TASKS,
+    environment_factory,
+    long_name,
+    make_env,
+    resolve_task,
+)
 from pytest_babyai.environment.contract import fingerprint, read_num_dists
 from pytest_babyai.errors import SettingsError, UnknownTaskError
 
@@ -136,3 +143,11 @@ def test_importing_and_making_leaves_heavy_packages_alone() -> None:
         "print({'minigrid', 'gymnasium', 'numpy', 'balrog'} & set(sys.modules))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_step_limits_are_those_of_the_environments(task: str) -> None:
+    environment = make_env("babyai", task)
+    environment.reset(seed=3)
+
+    assert environment.max_steps == STEP_LIMITS[task]

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
-from gateway_fakes import FakeProvider, configuration_of, write_config
 
 from pytest_babyai.gateway.client import Gateway, open_gateway
+from tests.unit.gateway.gateway_fakes import FakeProvider, configuration_of, write_config
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -6,14 +6,6 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
-from gateway_fakes import (
-    FakeProvider,
-    completing,
-    configuration_of,
-    edit,
-    hang,
-    request,
-)
 
 from pytest_babyai.errors import (
     GatewayError,
@@ -21,6 +13,14 @@ from pytest_babyai.errors import (
 from pytest_babyai.gateway.client import Gateway, open_gateway
 from pytest_babyai.gateway.inference import Inference, new_episode_id
 from pytest_babyai.records import Usage
+from tests.unit.gateway.gateway_fakes import (
+    FakeProvider,
+    completing,
+    configuration_of,
+    edit,
+    hang,
+    request,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

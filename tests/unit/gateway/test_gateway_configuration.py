@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from gateway_fakes import edit, write_config, write_model
 
 from pytest_babyai.errors import ConfigurationError, CredentialsError, SettingsError
 from pytest_babyai.gateway.configuration import GatewayConfiguration, read_configuration
+from tests.unit.gateway.gateway_fakes import edit, write_config, write_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,19 +7,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from gateway_fakes import (
-    FakeProvider,
-    configuration_of,
-    edit,
-    request,
-    write_config,
-)
 
 from pytest_babyai.errors import (
     ConfigurationError,
     CredentialsError,
 )
 from pytest_babyai.gateway.client import import_tensorzero, open_gateway
+from tests.unit.gateway.gateway_fakes import (
+    FakeProvider,
+    configuration_of,
+    edit,
+    request,
+    write_config,
+)
 
 pytestmark = pytest.mark.asyncio
 

@@ -5,13 +5,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from gateway_fakes import (
-    answering,
-    configuration_of,
-    hang,
-    request,
-    reset,
-)
 
 from pytest_babyai.errors import (
     BabyAIError,
@@ -24,12 +17,19 @@ from pytest_babyai.errors import (
 from pytest_babyai.gateway.client import open_gateway
 from pytest_babyai.gateway.inference import Inference, new_episode_id
 from pytest_babyai.records import Usage
+from tests.unit.gateway.gateway_fakes import (
+    answering,
+    configuration_of,
+    hang,
+    request,
+    reset,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from gateway_fakes import Answer
+    from tests.unit.gateway.gateway_fakes import Answer
 
 pytestmark = pytest.mark.asyncio
 

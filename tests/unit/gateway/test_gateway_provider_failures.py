@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
-from gateway_fakes import (
+
+from pytest_babyai.errors import (
+    ConfigurationError,
+    GatewayError,
+    InfrastructureError,
+    ProviderError,
+    RateLimitError,
+    RequestTimeoutError,
+)
+from pytest_babyai.gateway.client import Gateway, import_tensorzero, open_gateway
+from tests.unit.gateway.gateway_fakes import (
     API_KEY,
     FakeProvider,
     answering,
@@ -19,20 +29,10 @@ from gateway_fakes import (
     write_config,
 )
 
-from pytest_babyai.errors import (
-    ConfigurationError,
-    GatewayError,
-    InfrastructureError,
-    ProviderError,
-    RateLimitError,
-    RequestTimeoutError,
-)
-from pytest_babyai.gateway.client import Gateway, import_tensorzero, open_gateway
-
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gateway_fakes import Answer
+    from tests.unit.gateway.gateway_fakes import Answer
 
 pytestmark = pytest.mark.asyncio
 

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from journal_samples import RECORDING, entry, manifest
 
 from pytest_babyai.journal import RunState, list_runs, open_run, resume_run
+from tests.unit.journal.journal_samples import RECORDING, entry, manifest
 
 NUM_KILLS = 25
 NUM_PROCESSES = 6
@@ -19,7 +19,7 @@ NUM_PROCESSES = 6
 APPEND = """
 import asyncio, sys
 from pathlib import Path
-from journal_samples import RECORDING, entry, manifest
+from tests.unit.journal.journal_samples import RECORDING, entry, manifest
 from pytest_babyai.journal import create_run
 
 async def append(journal, seed):
@@ -34,10 +34,28 @@ async def append_many():
 asyncio.run(append_many())
 """
 
+OUTGROW = """
+import resource, sys
+from pathlib import Path
+from tests.unit.journal.journal_samples import RECORDING, entry, manifest
+from pytest_babyai.errors import JournalError
+from pytest_babyai.journal import create_run
+
+journal = create_run(Path(sys.argv[1]), manifest(), RECORDING)
+resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, resource.RLIM_INFINITY))
+for seed in range(100):
+    try:
+        journal.append(entry(seed))
+    except JournalError as error:
+        print(seed, error)
+        break
+journal.close()
+"""
+
 CREATE = """
 import sys
 from pathlib import Path
-from journal_samples import RECORDING, entry, manifest
+from tests.unit.journal.journal_samples import RECORDING, entry, manifest
 from pytest_babyai.journal import create_run
 
 print("ready", flush=True)
@@ -49,7 +67,7 @@ for number in range(10):
 
 
 def start(program: str, *arguments: object) -> subprocess.Popen[bytes]:
-    path = [str(Path(__file__).parent), *sys.path]
+    path = [str(Path(__file__).parents[3]), *sys.path]
     prologue = f"import sys; sys.path[:] = {path!r}\n"
     return subprocess.Popen(
         [sys.executable, "-c", prologue + program, *map(str, arguments)],
@@ -86,6 +104,19 @@ def test_what_was_appended_before_a_kill_is_there(tmp_path: Path) -> None:
         log = open_run(root)
         assert {one.key.seed for one in log.entries()} == {*entries, -1}
         assert (log.problems, log.num_torn) == ([], 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of resources")
+def test_a_line_that_the_system_takes_in_part_is_cut_away(tmp_path: Path) -> None:
+    with start(OUTGROW, tmp_path) as child:
+        told = child.communicate()[0].decode()
+
+    seed, _, error = told.partition(" ")
+    log = open_run(tmp_path)
+    assert "File too large; earlier episodes are kept" in error
+    assert [one.key.seed for one in log.entries()] == list(range(int(seed)))
+    assert int(seed) > 1
+    assert (log.problems, log.num_torn) == ([], 0)
 
 
 def test_processes_that_start_runs_together_get_one_each(tmp_path: Path) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from journal_samples import RECORDING, entry, failure, key, manifest, result
+from typing import TYPE_CHECKING, Any
 
 from pytest_babyai.journal import create_run, past_durations
+from tests.unit.journal.journal_samples import RECORDING, entry, failure, key, manifest, result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_babyai.journal import Entry
 
 
-def lasting(duration_s: float, **fields: str) -> Entry:
+def lasting(duration_s: float, **fields: Any) -> Entry:
     of = key(**fields)
     return entry(key=of, outcome=result(of, duration_s=duration_s))
 

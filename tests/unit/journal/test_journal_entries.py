@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from journal_samples import entry, failure, key, result, step
 
 from pytest_babyai.errors import JournalError
 from pytest_babyai.journal import SCHEMA, Entry, Scrubber
 from pytest_babyai.records import AnswerStatus, Usage
+from tests.unit.journal.journal_samples import entry, failure, key, result, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from journal_samples import RECORDING, entry, failure, key, manifest, result, step
 
 from pytest_babyai.errors import JournalError, SettingsError
 from pytest_babyai.journal import (
@@ -21,6 +20,15 @@ from pytest_babyai.journal import (
     newest_runs,
     open_run,
     reusable,
+)
+from tests.unit.journal.journal_samples import (
+    RECORDING,
+    entry,
+    failure,
+    key,
+    manifest,
+    result,
+    step,
 )
 
 if TYPE_CHECKING:
@@ -160,7 +168,8 @@ def test_reading_holds_one_trajectory_at_a_time(tmp_path: Path) -> None:
 
 def test_steps_can_be_fetched_later(tmp_path: Path) -> None:
     entries = [entry(seed) for seed in range(5)]
-    log = log_of(tmp_path, b"rubbish\n" + b"".join(lines(*entries)))
+    damaged = lines(entries[3])[0][:-9] + b"\n"
+    log = log_of(tmp_path, damaged + b"".join(lines(*entries)))
     without = list(log.entries(with_steps=False))[3]
 
     assert log.with_steps(without) == entries[3]
@@ -262,6 +271,15 @@ def test_a_damaged_manifest_is_one_line(tmp_path: Path) -> None:
     (log.directory / "manifest.json").write_text('{"schema": 1}')
 
     with pytest.raises(JournalError, match=r"manifest.json: no manifest"):
+        open_run(tmp_path, log.run_id)
+
+
+def test_a_manifest_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    log = written(tmp_path)
+    (log.directory / "manifest.json").unlink()
+    (log.directory / "manifest.json").mkdir()
+
+    with pytest.raises(JournalError, match=r"manifest.json: Is a directory"):
         open_run(tmp_path, log.run_id)
 
 

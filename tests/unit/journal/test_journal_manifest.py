@@ -8,7 +8,6 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from journal_samples import manifest, session
 
 from pytest_babyai.errors import JournalError
 from pytest_babyai.journal import (
@@ -20,6 +19,7 @@ from pytest_babyai.journal import (
     describe_session,
     git_state,
 )
+from tests.unit.journal.journal_samples import manifest, session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,8 @@ SCRUBBER = Scrubber({})
 
 def git(directory: Path, *arguments: str) -> None:
     identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
-    subprocess.run(["git", *identity, *arguments], cwd=directory, check=True, capture_output=True)
+    command = ["git", *identity, *arguments]
+    subprocess.run(command, cwd=directory, check=True, capture_output=True)
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from journal_samples import entry, failure, key, manifest, result, session, step
 
 from pytest_babyai.journal import Entry, Scrubber
+from tests.unit.journal.journal_samples import entry, failure, key, manifest, result, session, step
 
 SECRETS = st.text(
     st.sampled_from(string.ascii_letters + string.digits + '"\\/+=&%: é€\n'), min_size=6
@@ -86,6 +86,12 @@ def test_each_line_of_a_private_key_is_a_secret() -> None:
 
 def test_an_url_quoted_secret_is_found() -> None:
     assert Scrubber({"A_TOKEN": "a b/c=d&e"}).text("?t=a%20b%2Fc%3Dd%26e") == "?t=[redacted]"
+
+
+def test_a_secret_that_begins_as_another_goes_as_a_whole() -> None:
+    scrubber = Scrubber({"A_KEY": "abcdefgh1", "B_KEY": "abcdefgh1-and-more"})
+
+    assert scrubber.text("<abcdefgh1-and-more>") == "<[redacted]>"
 
 
 def test_other_variables_are_no_secrets() -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
-import random
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from journal_samples import RECORDING, FullDisk, entry, manifest, session
 
 from pytest_babyai.errors import JournalError, SettingsError
 from pytest_babyai.journal import (
@@ -23,18 +21,22 @@ from pytest_babyai.journal import (
     list_runs,
     open_run,
     resume_run,
+    run,
 )
-from pytest_babyai.journal.files import DiskFile
 from pytest_babyai.journal.run_ids import RUN_ID, next_run_id
+from tests.unit.journal.journal_samples import RECORDING, FullDisk, entry, manifest, session
 
 if TYPE_CHECKING:
+    import random
     from pathlib import Path
+
+    from pytest_babyai.journal.files import DiskFile
 
 NOON = dt.datetime(2026, 11, 23, 12, 0, 0, tzinfo=dt.timezone.utc)
 
 
-def seeds(root: Path, run: str = "latest") -> list[int]:
-    return [one.key.seed for one in open_run(root, run).entries()]
+def seeds(root: Path, run_id: str = "latest") -> list[int]:
+    return [one.key.seed for one in open_run(root, run_id).entries()]
 
 
 @given(st.lists(st.integers(-10_000, 10_000), max_size=30), st.randoms())
@@ -116,13 +118,30 @@ def test_the_directory_of_runs_is_kept_out_of_git(tmp_path: Path) -> None:
 
 
 def test_a_clock_set_back_overwrites_nothing(tmp_path: Path) -> None:
-    for number, moment in enumerate([NOON, NOON - dt.timedelta(days=400), NOON]):
-        recording = dataclasses.replace(RECORDING, clock=lambda moment=moment: moment)
+    moments = [NOON, NOON - dt.timedelta(days=400), NOON]
+    recording = dataclasses.replace(RECORDING, clock=iter(moments).__next__)
+    for number in range(len(moments)):
         with create_run(tmp_path, manifest(), recording) as journal:
             journal.append(entry(number))
 
     assert [next(log.entries()).key.seed for log in list_runs(tmp_path)] == [0, 1, 2]
     assert seeds(tmp_path) == [2]
+
+
+def test_a_name_that_another_process_was_faster_to_take_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    proposals = iter(["taken", "taken", "free"])
+
+    directory = run._make_directory(tmp_path, lambda _: next(proposals))
+
+    assert directory == tmp_path / "free"
+
+
+def test_without_a_free_name_there_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+
+    with pytest.raises(JournalError, match="no free name for a run"):
+        run._make_directory(tmp_path, lambda _: "taken")
 
 
 def test_two_runs_at_once_in_one_directory_do_not_mix(tmp_path: Path) -> None:
@@ -268,3 +287,36 @@ def test_a_file_that_cannot_be_opened_frees_the_run(tmp_path: Path) -> None:
         create_run(tmp_path, manifest(), refused)
 
     resume_run(tmp_path, "latest", manifest(), RECORDING).close()
+
+
+def test_a_tail_that_cannot_be_repaired_frees_the_run(tmp_path: Path) -> None:
+    with create_run(tmp_path, manifest(), RECORDING) as journal:
+        journal.append(entry(1))
+    with journal.log.path.open("ab") as file:
+        file.write(b"{")
+
+    def read_only(path: Path) -> FullDisk:
+        disk = FullDisk(path, room=0)
+        disk.can_truncate = False
+        return disk
+
+    stuck = dataclasses.replace(RECORDING, open_file=read_only)
+    with pytest.raises(JournalError, match="Input/output error"):
+        resume_run(tmp_path, "latest", manifest(), stuck)
+
+    resume_run(tmp_path, "latest", manifest(), RECORDING).close()
+    assert seeds(tmp_path) == [1]
+
+
+def test_a_manifest_that_cannot_be_written_is_one_line_and_frees_the_run(tmp_path: Path) -> None:
+    journal = create_run(tmp_path, manifest(), RECORDING)
+    path = journal.log.directory / "manifest.json"
+    path.unlink()
+    path.mkdir()
+
+    with pytest.raises(JournalError, match=r"manifest.json.*: Is a directory; the journal needs"):
+        journal.close()
+
+    path.rmdir()
+    path.write_bytes(manifest().to_json(Scrubber({})))
+    assert open_run(tmp_path).state is RunState.INTERRUPTED

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from journal_samples import FullDisk
 
 from pytest_babyai.errors import JournalError
 from pytest_babyai.journal.files import DiskFile
 from pytest_babyai.journal.writer import GroupWriter
+from tests.unit.journal.journal_samples import FullDisk
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reporting_samples import failure, report_of, result, run_of, solved, step, troubled_run
 
 from pytest_babyai.records import AnswerStatus, EpisodeSpec
 from pytest_babyai.reporting.episodes import (
@@ -16,6 +15,15 @@ from pytest_babyai.reporting.episodes import (
     one_line,
 )
 from pytest_babyai.reporting.numbers import ASCII
+from tests.unit.reporting.reporting_samples import (
+    failure,
+    report_of,
+    result,
+    run_of,
+    solved,
+    step,
+    troubled_run,
+)
 
 
 def test_below_threshold() -> None:

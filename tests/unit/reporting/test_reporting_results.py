@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from reporting_samples import SPEC, VARIANTS, failure, report_of, result, run_of, sample_run, solved
 
 from pytest_babyai.records import EpisodeOutcome, EpisodeSpec, Usage
 from pytest_babyai.statistics import Estimate
+from tests.unit.reporting.reporting_samples import (
+    SPEC,
+    VARIANTS,
+    failure,
+    report_of,
+    result,
+    run_of,
+    sample_run,
+    solved,
+)
 
 if TYPE_CHECKING:
     from pytest_babyai.reporting.results import VariantSummary

@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reporting_samples import SETUP, failure, result, run_of, sample_run, solved, troubled_run
 
 from pytest_babyai.records import EpisodeSpec, Usage
 from pytest_babyai.reporting.numbers import ASCII, UNICODE, Symbols
 from pytest_babyai.reporting.terminal import summary_lines
+from tests.unit.reporting.reporting_samples import (
+    SETUP,
+    failure,
+    result,
+    run_of,
+    sample_run,
+    solved,
+    troubled_run,
+)
 
 if TYPE_CHECKING:
     from pytest_babyai.reporting.results import RunReport
