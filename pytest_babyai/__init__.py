@@ -1,5 +1,25 @@
 """Evaluates LLM agents on BabyAI-Text as pytest items, through the TensorZero gateway."""
 
-from pytest_babyai.records import Episode, EpisodeFailure, EpisodeResult, EpisodeSpec, Step, Usage
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_babyai.records import (
+        Episode,
+        EpisodeFailure,
+        EpisodeResult,
+        EpisodeSpec,
+        Step,
+        Usage,
+    )
 
 __all__ = ["Episode", "EpisodeFailure", "EpisodeResult", "EpisodeSpec", "Step", "Usage"]
+
+
+def __getattr__(name: str) -> Any:
+    # pytest imports the plugin, and so this package, in every run of its environment.
+    if name in __all__:
+        return getattr(importlib.import_module("pytest_babyai.records"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

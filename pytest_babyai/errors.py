@@ -24,7 +24,6 @@ BabyAIError
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -143,6 +142,8 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     Returns:
         ``"did you mean 'goto'?"`` or ``"choose from goto, pickup"``.
     """
+    import difflib  # only a mistake pays for it
+
     known = list(choices)
     close = difflib.get_close_matches(word, known, n=1)
     if not close:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_babyai.statistics import (
@@ -166,9 +165,7 @@ class ShareEvidence:
         found = wilson_interval(
             self.num_successes, self.num_values, level=self.level, design_effect=effect
         )
-        if found is None:
-            return None
-        return Interval(found.low - self.bound, found.high - self.bound, self.level)
+        return found and Interval(found.low - self.bound, found.high - self.bound, self.level)
 
     @property
     def p_value(self) -> float | None:
@@ -258,4 +255,6 @@ def _fewest(enough: Callable[[int], bool], start: int) -> int | None:
 
 
 def _normal_quantile(probability: float) -> float:
+    from statistics import NormalDist  # a run without gates does not pay for it
+
     return NormalDist().inv_cdf(probability)

@@ -98,11 +98,6 @@ class MetricValues:
         """Mean value by (task, seed)."""
         return {pair: math.fsum(group) / len(group) for pair, group in self.by_pair.items()}
 
-    @property
-    def num_episodes(self) -> int:
-        """Episodes with a value."""
-        return sum(len(group) for group in self.by_pair.values())
-
 
 def metric_values(
     run: RunScores, metric: Metric, variant: str, task: str | None = None

@@ -130,10 +130,12 @@ def _decimals(rule: Rule, excess: float, interval: Interval | None) -> int:
     fewest = _PERCENT_DECIMALS if rule.in_percent else rule.definition.decimals
     distances = [excess, *((interval.low, interval.high) if interval else ())]
     differing = [abs(distance) for distance in distances if abs(distance) > 10**-_MAX_DECIMALS]
-    for decimals in range(fewest, _MAX_DECIMALS):
-        if all(round(distance, decimals) > 0 for distance in differing):
-            return decimals
-    return _MAX_DECIMALS
+    shown = (
+        decimals
+        for decimals in range(fewest, _MAX_DECIMALS)
+        if all(round(distance, decimals) > 0 for distance in differing)
+    )
+    return next(shown, _MAX_DECIMALS)
 
 
 def _number(value: float, decimals: int, rule: Rule) -> str:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_babyai.errors import SettingsError
-from pytest_babyai.settings import DEFINITIONS, SettingDefinition, Source, parse_source
+from pytest_babyai.settings.definitions import DEFINITIONS, SettingDefinition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pytest_babyai.settings.sources import Source
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -33,6 +35,10 @@ def check_options(config: pytest.Config) -> None:
     Raises:
         pytest.UsageError: An option is wrong.
     """
+    if all(config.getoption(_destination(each)) is None for each in DEFINITIONS):
+        return
+    from pytest_babyai.settings.sources import parse_source
+
     try:
         parse_source(command_line(config))
     except SettingsError as error:
@@ -41,6 +47,8 @@ def check_options(config: pytest.Config) -> None:
 
 def command_line(config: pytest.Config) -> Source:
     """Returns the options given on the command line."""
+    from pytest_babyai.settings.sources import Source
+
     values = {each.key: config.getoption(_destination(each)) for each in DEFINITIONS}
     return Source(values, lambda definition: definition.flag)
 
@@ -51,6 +59,8 @@ def ini_file(config: pytest.Config) -> Source:
     Raises:
         SettingsError: pytest itself finds a value of the wrong type.
     """
+    from pytest_babyai.settings.sources import Source
+
     place = config.inipath.name if config.inipath else "ini file"
     values = {each.key: _ini_value(config, each, place) for each in DEFINITIONS}
     return Source(values, lambda definition: f"{place}: {definition.ini}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_babyai.offline import OfflineServer
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
     from pytest_babyai.records import EpisodeOutcome
-    from pytest_babyai.settings import Settings
+    from pytest_babyai.settings.model import Settings
 
 
 class EpisodeRun:

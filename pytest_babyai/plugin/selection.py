@@ -16,9 +16,8 @@ from pytest_babyai.gateway.configuration import read_configuration
 from pytest_babyai.plugin.options import command_line, ini_file
 from pytest_babyai.project import find_config
 from pytest_babyai.records import EpisodeSpec
-from pytest_babyai.settings import (
+from pytest_babyai.settings.sources import (
     SETTINGS_FILE,
-    Settings,
     Source,
     marker_source,
     read_settings_file,
@@ -27,6 +26,8 @@ from pytest_babyai.settings import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from pytest_babyai.settings.model import Settings
 
 PARAMETERS = ("variant", "task", "seed")
 MARK_NAME = re.compile(r"[A-Za-z][\w.-]*")

@@ -111,7 +111,7 @@ def test_a_rule_over_four_identical_variants_keeps_its_promise_for_all_of_them_t
         old, new = outcomes(rng, 4), outcomes(rng, 4)
         return judged("success<0@95%", run_of(new, names), run_of(old, names))
 
-    assert share_failed(judge, 300) < limit(0.025, 300)
+    assert share_failed(judge, 500) < limit(0.025, 500)
 
 
 def test_a_true_difference_of_the_detectable_size_fails_with_about_the_stated_power() -> None:

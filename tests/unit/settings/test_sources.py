@@ -6,14 +6,9 @@ from typing import Any
 import pytest
 
 from pytest_babyai.errors import SettingsError
-from pytest_babyai.settings import (
-    DEFINITIONS,
-    Settings,
-    Source,
-    marker_source,
-    read_settings_file,
-    resolve,
-)
+from pytest_babyai.settings.definitions import DEFINITIONS
+from pytest_babyai.settings.model import Settings
+from pytest_babyai.settings.sources import Source, marker_source, read_settings_file, resolve
 
 
 def source(**values: Any) -> Source:

@@ -1,0 +1,167 @@
+"""What goes wrong around the model: one clear line each, and the other results are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+
+from tests.plugin.provider import completion, go_forward
+
+if TYPE_CHECKING:
+    from tests.plugin.provider import Answer, Provider, Request
+
+
+async def html(_: Request) -> web.StreamResponse:
+    return web.Response(text="<html><body>Welcome</body></html>", content_type="text/html")
+
+
+async def too_many_requests(_: Request) -> web.StreamResponse:
+    return web.json_response({"error": {"message": "slow down"}}, status=429)
+
+
+async def unauthorized(_: Request) -> web.StreamResponse:
+    return web.json_response({"error": {"message": "bad key sk-abcdefghijklmnop"}}, status=401)
+
+
+async def hang(_: Request) -> web.StreamResponse:
+    await asyncio.sleep(60)
+    raise AssertionError
+
+
+def only_for_the_grey_key(answer: Answer) -> Answer:
+    """Seed 2 looks for the grey key; the other seeds get their answers."""
+
+    async def choose(request: Request) -> web.StreamResponse:
+        return await (answer if "grey key" in str(request) else go_forward)(request)
+
+    return choose
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (html, "provider error: *"),
+        (too_many_requests, "rate limit error: *slow down*"),
+        (unauthorized, "provider error: *"),
+        (hang, "timeout error: no answer within 0.5 s*"),
+    ],
+    ids=["html", "429", "401", "hang"],
+)
+def test_a_failing_model_is_a_typed_error_beside_the_other_results(
+    project: pytest.Pytester, provider: Provider, answer: Answer, kind: str
+) -> None:
+    provider.answer = only_for_the_grey_key(answer)
+
+    result = project.runpytest(
+        "--babyai-seeds=0,2",
+        "--babyai-threshold=0",
+        "--babyai-max-attempts=1",
+        "--babyai-timeout=0.5",
+    )
+
+    result.assert_outcomes(passed=1, errors=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([kind, "replay: pytest *baseline-goto-2*", "errors*1"])
+
+
+def test_an_empty_answer_goes_forward(project: pytest.Pytester, provider: Provider) -> None:
+    async def empty(_: Request) -> web.StreamResponse:
+        return completion("")
+
+    provider.answer = empty
+
+    result = project.runpytest()
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["1 answer without a valid action*"])
+
+
+def test_a_key_never_reaches_the_output(project: pytest.Pytester, provider: Provider) -> None:
+    provider.answer = unauthorized
+
+    result = project.runpytest("--babyai-max-attempts=1")
+
+    assert "sk-abcdefghijklmnop" not in result.stdout.str() + result.stderr.str()
+
+
+def test_a_server_that_is_down_is_a_provider_error(project: pytest.Pytester) -> None:
+    model = project.path / "fake.toml"
+    model.write_text(re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{free_port()}", model.read_text()))
+
+    result = project.runpytest("--babyai-max-attempts=1")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["provider error: *"])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def test_a_gateway_that_is_down_ends_the_run_with_one_line(project: pytest.Pytester) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+
+    result = project.runpytest(f"--babyai-gateway-url={url}")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: gateway URL {url}: nothing answers *"])
+
+
+def test_balrog_that_is_not_installed_ends_the_run_with_one_line(project: pytest.Pytester) -> None:
+    result = project.runpytest("--babyai-environment=balrog")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: BALROG is not installed; install *"])
+
+
+def test_a_retry_saves_the_episode(project: pytest.Pytester, provider: Provider) -> None:
+    failures = iter([too_many_requests])
+
+    async def fail_once(request: Request) -> web.StreamResponse:
+        return await next(failures, go_forward)(request)
+
+    provider.answer = fail_once
+
+    result = project.runpytest()
+
+    result.assert_outcomes(passed=1)
+    assert len(provider.requests) == 2
+
+
+def test_many_failures_are_counted_and_a_few_are_told(project: pytest.Pytester) -> None:
+    result = project.runpytest("--babyai-seeds=20-39", "--babyai-details=2")
+
+    text = result.stdout.str()
+    assert text.count("replay: pytest") == 2
+    assert text.count("FAILED test_suite.py") == 2
+    result.stdout.fnmatch_lines(["variant*goto", "baseline*/20", "*failed*"])
+
+
+def test_expected_failures_are_no_wall_of_text(project: pytest.Pytester) -> None:
+    result = project.runpytest("--babyai-seeds=20-39", "--babyai-gate=aggregate", "-ra")
+
+    assert result.stdout.str().count("XFAIL") == 3
+
+
+def test_failures_of_other_tests_are_all_told(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_other="""
+        import pytest
+
+        @pytest.mark.parametrize("number", range(5))
+        def test_other(number): assert False
+        """
+    )
+
+    result = project.runpytest("--babyai-seeds=0", "--babyai-details=0")
+
+    assert result.stdout.str().count("FAILED test_other.py") == 5
+    result.assert_outcomes(failed=6)

@@ -1,0 +1,249 @@
+"""Baseline files: what is saved is read, and what is none is refused in one line."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import stat
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_babyai.errors import BaselineError
+from pytest_babyai.gate import (
+    RunScores,
+    baseline_path,
+    find_baseline,
+    load_baseline,
+    save_baseline,
+)
+from pytest_babyai.gate.baseline import baseline_text
+from pytest_babyai.gate.encoding import baseline_from_record, baseline_record
+from tests.unit.gate.gate_samples import alternating, episode, episodes, failed, run, snapshot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VARIANTS = ("baseline", "reasoning", "history", "history_and_reasoning")
+ALL_TASKS = ("goto", "pickup", "open", "putnext", "pick_up_seq_go_to")
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def run_scores(draw: st.DrawFn) -> RunScores:
+    specs = st.tuples(st.sampled_from(VARIANTS), st.text(min_size=1), st.integers(0, 2**40))
+    counts = st.none() | st.integers(0, 10**9)
+    parts = draw(
+        st.lists(st.tuples(specs, st.floats(0, 1), finite, st.integers(0, 999), counts), max_size=9)
+    )
+    return RunScores.of(
+        episode(progression, *spec, episode_return=value, num_steps=steps, input_tokens=tokens)
+        for spec, progression, value, steps, tokens in parts
+    )
+
+
+@given(run_scores())
+def test_what_is_written_is_read_again(scores: RunScores) -> None:
+    kept = snapshot(scores, variant_hashes={})
+    assert baseline_from_record(json.loads(baseline_text(kept))) == kept
+
+
+def test_a_saved_file_is_loaded_with_errors_and_unknown_values(tmp_path: Path) -> None:
+    kept = snapshot(RunScores.of([episode(1.0, cost=None, input_tokens=5), failed(seed=201)]))
+    save_baseline(tmp_path / "main.json", kept)
+    assert load_baseline(tmp_path / "main.json") == kept
+
+
+def test_the_order_of_tables_is_kept(tmp_path: Path) -> None:
+    both = [*episodes([1.0], "b", tasks=["open"]), *episodes([1.0], "a", tasks=["goto"])]
+    scores = RunScores.of(both, variants=["b", "a"], tasks=["open", "goto"])
+    save_baseline(tmp_path / "main.json", snapshot(scores))
+    read = load_baseline(tmp_path / "main.json").scores
+    assert (read.variants, read.tasks) == (("b", "a"), ("open", "goto"))
+
+
+def test_equal_runs_give_equal_bytes_whatever_order_their_episodes_ended_in() -> None:
+    played = episodes(alternating(5))
+    forward, backward = RunScores.of(played), RunScores.of(reversed(played))
+    assert baseline_text(snapshot(forward)) == baseline_text(snapshot(backward))
+
+
+def test_another_outcome_changes_one_line() -> None:
+    outcomes = alternating(5)
+    one = baseline_text(snapshot(run(*outcomes))).splitlines()
+    two = baseline_text(snapshot(run(1 - outcomes[0], *outcomes[1:]))).splitlines()
+    assert sum(a != b for a, b in zip(one, two, strict=True)) == 1
+
+
+def test_400_episodes_are_small() -> None:
+    scores = RunScores.of(
+        episode(
+            1.0, *place, episode_return=0.8734375, num_steps=43, input_tokens=54321,
+            output_tokens=4321, cost=0.0123456789,
+        )
+        for place in itertools.product(VARIANTS, ALL_TASKS, range(200, 220))
+    )  # fmt: skip
+    assert len(baseline_text(snapshot(scores))) < 40_000
+
+
+def test_blessing_again_replaces_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "main.json"
+    save_baseline(path, snapshot(run(0.0)))
+    save_baseline(path, snapshot(run(1.0)))
+    assert load_baseline(path).scores == run(1.0)
+
+
+def test_directories_are_made_and_nothing_else_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "config" / "baselines" / "main.json"
+    save_baseline(path, snapshot())
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are POSIX")
+def test_a_baseline_can_be_read_by_others(tmp_path: Path) -> None:
+    save_baseline(tmp_path / "main.json", snapshot())
+    assert stat.S_IMODE((tmp_path / "main.json").stat().st_mode) == 0o644
+
+
+def test_a_run_that_is_no_baseline_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "main.json"
+    save_baseline(path, snapshot())
+    before = path.read_bytes()
+    broken = snapshot(RunScores.of([episode(1.0, episode_return=math.nan)]))
+    with pytest.raises(BaselineError, match="return of history-goto-200 is nan"):
+        save_baseline(path, broken)
+    assert path.read_bytes() == before
+
+
+def test_an_empty_run_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(BaselineError, match="without episodes cannot become a baseline"):
+        save_baseline(tmp_path / "main.json", snapshot(RunScores.of([])))
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BaselineError, match=r"main.json: cannot be written: "):
+        save_baseline(tmp_path / "file" / "main.json", snapshot())
+
+
+def changed(**changes: Any) -> str:
+    return json.dumps({**baseline_record(snapshot(run(1.0, seeds=(200,)))), **changes})
+
+
+def without(name: str) -> str:
+    record = baseline_record(snapshot())
+    del record[name]
+    return json.dumps(record)
+
+
+ROW = [200, 1.0, 0.9, 8, None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("{", r"main.json:1: malformed JSON: "),
+        ("{\n<<<<<<< HEAD", r"main.json:2: malformed JSON: "),
+        ("", r"main.json:1: malformed JSON: "),
+        ("[]", "this is no baseline of pytest-babyai; write one with --babyai-save=NAME"),
+        ('{"a": 1}', "this is no baseline of pytest-babyai"),
+        ('{"a": NaN}', "NaN is no number of a baseline"),
+        ("[" * 100_000, "nested too deeply"),
+        (changed(pytest_babyai_baseline=2), "baseline schema 2, and this pytest-babyai reads up"),
+        (changed(pytest_babyai_baseline="x"), "'x' is no schema of baselines; expected 1"),
+        (changed(pytest_babyai_baseline=0), "0 is no schema of baselines"),
+        (without("episodes"), "'episodes' is missing; bless a run anew"),
+        (changed(model=3), "'model': expected text, found 3"),
+        (changed(offline="no"), "'offline': expected true or false, found 'no'"),
+        (changed(settings=[]), r"'settings': expected an object, found \[\]"),
+        (changed(variants={"history": 3}), "'variants.history': expected text, found 3"),
+        (changed(columns=["seed"]), "expected the columns seed, progression"),
+        (changed(levels={"goto": {"x": "ab"}}), "levels of goto: expected a seed, found 'x'"),
+        (changed(episodes={"a": {"goto": [[200]]}}), r"episodes of a on goto: expected \[seed, "),
+        (changed(episodes={"a": {"goto": [["x", *ROW[1:]]]}}), "'x' is no seed in"),
+        (changed(episodes={"a": {"goto": [[200, 2.0, *ROW[2:]]]}}), "2.0 is no progression in"),
+        (changed(episodes={"a": {"goto": [[200, None, *ROW[2:]]]}}), "None is no progression in"),
+        (changed(episodes={"a": {"goto": [[True, *ROW[1:]]]}}), "True is no seed in"),
+        (changed(episodes={"a": {"goto": [[*ROW[:6], -1.0]]}}), "-1.0 is no cost in"),
+        (
+            changed(errors={"a": {"goto": [[200, 3]]}}),
+            r"errors of a on goto: expected \[seed, kind",
+        ),
+        (changed(errors={"a": []}), "'errors.a': expected an object"),
+    ],
+)
+def test_what_is_no_baseline_is_refused_in_one_line(
+    tmp_path: Path, content: str, problem: str
+) -> None:
+    path = tmp_path / "main.json"
+    path.write_text(content)
+    with pytest.raises(BaselineError, match=problem) as caught:
+        load_baseline(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_later_field_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "main.json").write_text(changed(later=[1, 2]))
+    assert load_baseline(tmp_path / "main.json") == snapshot(run(1.0, seeds=(200,)))
+
+
+def test_a_binary_file_is_no_baseline(tmp_path: Path) -> None:
+    (tmp_path / "main.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(BaselineError, match="not UTF-8 text, so no baseline"):
+        load_baseline(tmp_path / "main.json")
+
+
+def test_a_directory_is_no_baseline(tmp_path: Path) -> None:
+    with pytest.raises(BaselineError, match="cannot be read: "):
+        load_baseline(tmp_path)
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    taken = tmp_path / "main.json"
+    taken.mkdir()
+    with pytest.raises(BaselineError, match=r"main.json: cannot be written: "):
+        save_baseline(taken, snapshot())
+    assert list(tmp_path.iterdir()) == [taken]
+
+
+def test_a_name_stands_for_a_file_of_the_directory(tmp_path: Path) -> None:
+    assert baseline_path("main", tmp_path) == tmp_path / "main.json"
+
+
+@pytest.mark.parametrize("text", ["other/main", "main.json", "./main"])
+def test_a_path_is_taken_as_it_is(tmp_path: Path, text: str) -> None:
+    assert not baseline_path(text, tmp_path).is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "..", "-main", "a b", ".main"])
+def test_a_name_of_other_characters_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(
+        BaselineError, match=r"^--babyai-save: .* is no name of a baseline: letters"
+    ):
+        baseline_path(text, tmp_path)
+
+
+def test_a_baseline_is_found_by_name(tmp_path: Path) -> None:
+    save_baseline(tmp_path / "main.json", snapshot())
+    assert find_baseline("main", tmp_path) == tmp_path / "main.json"
+
+
+def test_a_mistyped_name_gets_the_closest_one(tmp_path: Path) -> None:
+    save_baseline(tmp_path / "main.json", snapshot())
+    with pytest.raises(BaselineError, match=r"^--babyai-compare: no baseline 'mian' .*'main'\?$"):
+        find_baseline("mian", tmp_path)
+
+
+def test_where_there_is_no_baseline_one_is_told_how_to_write_it(tmp_path: Path) -> None:
+    with pytest.raises(BaselineError, match=r"write one with --babyai-save=NAME$"):
+        find_baseline("main", tmp_path / "missing")
+
+
+def test_a_missing_path_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BaselineError, match=r"there is no file .*gone.json$"):
+        find_baseline(str(tmp_path / "gone.json"), tmp_path)
