@@ -1,0 +1,352 @@
+"""Charts by altair: mean and SEM per variant, and differences from a reference as a forest plot.
+
+A chart is a row per variant, its value written beside it, so that it can be read without a legend
+and without telling colors apart. Altair and vl-convert, which turns charts into pictures without a
+browser, are imported by the first chart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_babyai.errors import SettingsError
+from pytest_babyai.reporting.measures import MEASURES, format_difference
+from pytest_babyai.reporting.numbers import format_estimate
+from pytest_babyai.statistics import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import altair as alt
+
+    from pytest_babyai.gate import Comparison
+    from pytest_babyai.reporting.measures import Measure
+    from pytest_babyai.reporting.results import RunReport, VariantSummary
+
+CHART_FORMATS: Final = ("svg", "png")
+NUM_SERIES_COLORS: Final = 8
+
+_WIDTH: Final = 400
+_ROW_HEIGHT: Final = 30
+_LABEL_WIDTH: Final = 170
+_FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+_VALUE_ROOM: Final = 1.55
+_PNG_SCALE: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChartTheme:
+    """The colors of charts; CSS variables let one picture serve light and dark pages.
+
+    Attributes:
+        ink: Text and error bars.
+        muted: Names of axes.
+        line: Grid and zero lines.
+        background: Behind the chart.
+        series: Colors of variants, by position, taken again from the start when there are more.
+        verdicts: Colors of differences.
+    """
+
+    ink: str
+    muted: str
+    line: str
+    background: str
+    series: tuple[str, ...]
+    verdicts: dict[Verdict, str]
+
+
+PAGE_THEME: Final = ChartTheme(
+    ink="var(--ink)",
+    muted="var(--muted)",
+    line="var(--line)",
+    background="transparent",
+    series=tuple(f"var(--series-{number})" for number in range(NUM_SERIES_COLORS)),
+    verdicts={verdict: f"var(--{verdict.value})" for verdict in Verdict},
+)
+"""For the HTML report, whose style sheet gives the variables their values."""
+
+PRINT_THEME: Final = ChartTheme(
+    ink="#1b2330",
+    muted="#5b6675",
+    line="#d9dee6",
+    background="#ffffff",
+    series=(
+        *("#3b6fd4", "#d9772b", "#1c8f78", "#8a57c9"),
+        *("#c2417f", "#7d7a1f", "#2889ad", "#8c5a3c"),
+    ),
+    verdicts={
+        Verdict.BETTER: "#17794b",
+        Verdict.WORSE: "#c02f38",
+        Verdict.TIED: "#5b6675",
+        Verdict.UNDECIDED: "#5b6675",
+    },
+)
+"""For pictures that stand alone: dark on white."""
+
+
+def measure_chart(
+    summaries: Sequence[VariantSummary],
+    measure: Measure,
+    *,
+    variants: Sequence[str],
+    largest: float | None = None,
+    theme: ChartTheme = PRINT_THEME,
+) -> alt.LayerChart:
+    """Returns a chart of one measure: a bar of the mean and a line of ± SEM per variant.
+
+    Args:
+        summaries: One per variant, in the order of the rows.
+        measure: What is drawn.
+        variants: All variants of the run; the position among them decides the color.
+        largest: End of the scale, for charts that are to be compared; None for the chart's own.
+        theme: The colors.
+
+    Raises:
+        SettingsError: Altair is not installed.
+    """
+    alt = _altair()
+    end = largest or largest_value(summaries, measure) or 1.0
+    base = alt.Chart(alt.Data(values=[_row(each, measure) for each in summaries])).encode(
+        y=_names_axis(alt)
+    )
+    color = alt.Color("variant:N", legend=None, scale=_color_scale(alt, variants, theme))
+    bars = base.mark_bar(cornerRadiusEnd=3, height={"band": 0.62}).encode(
+        x=_values_axis(alt, [0.0, end * _VALUE_ROOM], end, measure),
+        color=color,
+        description="description:N",
+    )
+    spread = base.mark_rule(color=theme.ink, strokeWidth=1.5, aria=False).encode(
+        x="low:Q", x2="high:Q"
+    )
+    labels = base.mark_text(align="left", dx=6, color=theme.ink, fontSize=12, aria=False).encode(
+        x="high:Q", text="label:N"
+    )
+    return _styled(alt, bars + spread + labels, theme)
+
+
+def forest_chart(
+    comparison: Comparison, measure: Measure, *, theme: ChartTheme = PRINT_THEME
+) -> alt.LayerChart:
+    """Returns a forest plot: per variant the paired difference, its interval and its verdict.
+
+    Raises:
+        SettingsError: Altair is not installed.
+    """
+    alt = _altair()
+    rows = [_difference_row(comparison, position, measure) for position in _positions(comparison)]
+    end = max((abs(row[side]) for row in rows for side in ("low", "high")), default=0.0) or 1.0
+    base = alt.Chart(alt.Data(values=rows)).encode(y=_names_axis(alt))
+    color = alt.Color(
+        "verdict:N",
+        legend=None,
+        scale=alt.Scale(
+            domain=[verdict.value for verdict in theme.verdicts],
+            range=list(theme.verdicts.values()),
+        ),
+    )
+    axis = _values_axis(alt, [-end * 1.05, end * (1.05 + 1.5 * (_VALUE_ROOM - 1))], end, measure)
+    zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(
+        color=theme.muted, strokeDash=[4, 3], aria=False
+    )
+    intervals = base.mark_rule(strokeWidth=2, aria=False).encode(x=axis, x2="high:Q", color=color)
+    dots = base.mark_point(filled=True, size=80, opacity=1).encode(
+        x="mean:Q", color=color, description="description:N"
+    )
+    labels = base.mark_text(align="left", dx=10, fontSize=12, aria=False).encode(
+        x="high:Q", text="label:N", color=color
+    )
+    return _styled(alt, zero.encode(x="zero:Q") + intervals + dots + labels, theme, _WIDTH + 280)
+
+
+def chart_svg(chart: alt.LayerChart) -> str:
+    """Returns a chart as the text of an SVG element.
+
+    Raises:
+        SettingsError: vl-convert is not installed.
+    """
+    target = io.StringIO()
+    _save(chart, target, "svg")
+    return target.getvalue()
+
+
+def write_charts(
+    directory: Path,
+    report: RunReport,
+    *,
+    comparison: Comparison | None = None,
+    formats: Sequence[str] = CHART_FORMATS,
+) -> list[Path]:
+    """Writes the charts of a run as pictures, made to stand alone on white.
+
+    Args:
+        directory: Made if it is not there; files of the same name are overwritten.
+        report: The run.
+        comparison: Adds a forest plot per measure.
+        formats: Of `CHART_FORMATS`.
+
+    Returns:
+        The files: ``success.svg``, ``success.png``, ..., ``difference-success.svg``, ...
+
+    Raises:
+        SettingsError: A library is missing, or the directory cannot be written.
+    """
+    written: list[Path] = []
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, chart in _charts(report, comparison):
+            for picture_format in formats:
+                path = directory / f"{name}.{picture_format}"
+                _save(chart, str(path), picture_format)
+                written.append(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise SettingsError(f"{error.filename or directory}: {reason}") from None
+    return written
+
+
+def largest_value(summaries: Sequence[VariantSummary], measure: Measure) -> float | None:
+    """Returns where the scale of a measure has to end to show mean + SEM of all summaries."""
+    estimates = [measure.estimate(summary) for summary in summaries]
+    tops = [each.mean + (each.sem or 0.0) for each in estimates if each.mean is not None]
+    return max(tops, default=0.0) or None
+
+
+def _charts(
+    report: RunReport, comparison: Comparison | None
+) -> Iterator[tuple[str, alt.LayerChart]]:
+    for measure in MEASURES:
+        chart = measure_chart(report.by_variant(), measure, variants=report.variants)
+        yield measure.name, chart.properties(title=measure.title)
+    if comparison is not None and comparison.variants:
+        for measure in MEASURES:
+            title = f"{measure.title}: difference from {comparison.label}"
+            chart = forest_chart(comparison, measure)
+            yield f"difference-{measure.name}", chart.properties(title=title)
+
+
+def _row(summary: VariantSummary, measure: Measure) -> dict[str, Any]:
+    found = measure.estimate(summary)
+    center, spread = found.mean or 0.0, found.sem or 0.0
+    label = format_estimate(found, measure.number_format)
+    name = measure.title.lower()
+    return {
+        "variant": summary.variant,
+        "mean": center,
+        "low": max(0.0, center - spread),
+        "high": center + spread,
+        "label": label,
+        "description": f"{summary.variant}: {name} {label} (n = {found.n})",
+    }
+
+
+def _positions(comparison: Comparison) -> range:
+    return range(len(comparison.variants))
+
+
+def _difference_row(comparison: Comparison, position: int, measure: Measure) -> dict[str, Any]:
+    variant = comparison.variants[position]
+    found = variant.metrics[measure.name]
+    interval, center = found.difference.interval, found.difference.mean or 0.0
+    written = measure.difference_format
+    text = format_difference(found.difference.mean, written)
+    if interval is not None:
+        low, high = (format_difference(end, written) for end in (interval.low, interval.high))
+        text += f"  [{low.removesuffix(written.unit)}, {high.removesuffix(written.unit)}]"
+    return {
+        "variant": variant.variant,
+        "mean": center,
+        "low": interval.low if interval else center,
+        "high": interval.high if interval else center,
+        "label": f"{text}  {found.verdict.value}",
+        "verdict": found.verdict.value,
+        "description": (
+            f"{variant.variant} against {comparison.label}: {measure.title.lower()} {text}, "
+            f"{found.verdict.value} ({variant.num_pairs} pairs, {variant.num_seeds} seeds)"
+        ),
+    }
+
+
+def _names_axis(alt: Any) -> Any:
+    axis = alt.Axis(
+        title=None,
+        ticks=False,
+        domain=False,
+        labelLimit=_LABEL_WIDTH,
+        labelPadding=8,
+        minExtent=_LABEL_WIDTH,
+    )
+    return alt.Y("variant:N", sort=None, axis=axis)
+
+
+def _values_axis(alt: Any, domain: list[float], end: float, measure: Measure) -> Any:
+    is_share = measure.number_format.scale != 1
+    axis = alt.Axis(
+        title=None,
+        values=_ticks(domain[0], end),
+        ticks=False,
+        domain=False,
+        format=".0%" if is_share else "~s",
+    )
+    field = "mean:Q" if domain[0] == 0 else "low:Q"
+    return alt.X(field, scale=alt.Scale(domain=domain, nice=False, zero=False), axis=axis)
+
+
+def _ticks(start: float, end: float) -> list[float]:
+    """Returns round numbers between the ends, 0 among them: at most five on either side."""
+    magnitude = 10.0 ** len(f"{int(end)}") if end >= 1 else 1.0
+    while magnitude / 10 > end:
+        magnitude /= 10
+    width = next(
+        (magnitude * share for share in (0.5, 0.25, 0.2, 0.1, 0.05) if end >= 2 * magnitude * share),
+        magnitude * 0.02,
+    )
+    first, last = -(int(-start / width) if start < 0 else 0), int(end / width * (1 + 1e-9))
+    return [round(number * width, 10) for number in range(first, last + 1)]
+
+
+def _color_scale(alt: Any, variants: Sequence[str], theme: ChartTheme) -> Any:
+    colors = [theme.series[number % len(theme.series)] for number in range(len(variants))]
+    return alt.Scale(domain=list(variants), range=colors)
+
+
+def _styled(alt: Any, chart: Any, theme: ChartTheme, width: int = _WIDTH) -> Any:
+    return (
+        chart.properties(width=width - _LABEL_WIDTH, height=alt.Step(_ROW_HEIGHT))
+        .configure(font=_FONT, background=theme.background, padding=2)
+        .configure_axis(
+            labelColor=theme.ink, labelFontSize=12, gridColor=theme.line, gridOpacity=0.8
+        )
+        .configure_axisX(labelColor=theme.muted, labelFontSize=11)
+        .configure_title(color=theme.ink, fontSize=14, anchor="start", offset=10)
+        .configure_view(stroke=None)
+    )
+
+
+def _altair() -> Any:
+    try:
+        import altair as alt
+    except ImportError:
+        raise _missing("altair") from None
+    return alt
+
+
+def _save(chart: alt.LayerChart, target: Any, picture_format: str) -> None:
+    with contextlib.suppress(ImportError), warnings.catch_warnings():
+        import vl_convert  # noqa: F401 - altair imports it later and hides why it failed
+
+        warnings.simplefilter("ignore")  # not ours to mend: the libraries' deprecations
+        scale = {"scale_factor": _PNG_SCALE} if picture_format == "png" else {}
+        chart.save(target, format=picture_format, **scale)
+        return
+    raise _missing("vl-convert-python")
+
+
+def _missing(distribution: str) -> SettingsError:
+    return SettingsError(
+        f"charts need {distribution}, which is not installed: pip install 'pytest-babyai[report]'"
+    )
