@@ -13,9 +13,11 @@ BabyAIError
 │   ├── JournalError                a run's journal cannot be written or read
 │   ├── BaselineError               a baseline cannot be read, written or compared with
 │   └── RuleError                   a gate's rule is no rule, or names what there is not
+├── NotStartedError                 an episode was not begun: the run starts nothing more
 └── InfrastructureError             an episode could not be played; never a score
     ├── RateLimitError              the provider kept answering 429
     ├── RequestTimeoutError         no answer in time
+    ├── EpisodeTimeoutError         the episode was not over in time
     ├── ProviderError               the provider failed: 5xx, refused, reset, not an API answer
     ├── GatewayError                the TensorZero gateway itself failed
     └── EnvironmentFailureError     the environment raised
@@ -78,6 +80,13 @@ class RuleError(UsageError):
     """A gate's rule is no rule, or names a metric, variant or task that there is not."""
 
 
+class NotStartedError(BabyAIError):
+    """An episode was not begun, as the run starts nothing more; its text says why.
+
+    Neither a failure nor a score: resuming the run plays it.
+    """
+
+
 class InfrastructureError(BabyAIError):
     """An episode could not be played for a reason that says nothing about the model.
 
@@ -114,6 +123,12 @@ class RateLimitError(InfrastructureError):
 
 class RequestTimeoutError(InfrastructureError):
     """No answer came within the request's time limit."""
+
+    kind = "timeout"
+
+
+class EpisodeTimeoutError(InfrastructureError):
+    """The episode was not over within its time limit."""
 
     kind = "timeout"
 

@@ -118,6 +118,7 @@ class EpisodeResult:
         started_at_s: Start, in seconds since the epoch.
         duration_s: Wall time from start to end.
         steps: The trajectory.
+        layout_fingerprint: Hash of the level and its mission, None if the environment gave none.
     """
 
     spec: EpisodeSpec
@@ -136,6 +137,7 @@ class EpisodeResult:
     started_at_s: float
     duration_s: float
     steps: tuple[Step, ...] = ()
+    layout_fingerprint: str | None = None
 
     @property
     def success(self) -> bool:

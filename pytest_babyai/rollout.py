@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 from collections import deque
@@ -11,7 +12,12 @@ from functools import wraps
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from pytest_babyai.errors import BabyAIError, EnvironmentFailureError, InfrastructureError
+from pytest_babyai.errors import (
+    BabyAIError,
+    EnvironmentFailureError,
+    EpisodeTimeoutError,
+    InfrastructureError,
+)
 from pytest_babyai.gateway.inference import (
     NO_INFERENCE,
     SEED_TAG,
@@ -19,11 +25,12 @@ from pytest_babyai.gateway.inference import (
     InferenceRequest,
     new_episode_id,
 )
+from pytest_babyai.gateway.time_limit import TimeLimit
 from pytest_babyai.records import NO_USAGE, AnswerStatus, EpisodeFailure, EpisodeResult, Step
 from pytest_babyai.retries import Clock, RetryPolicy, with_retries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from pytest_babyai.environment import Environment
     from pytest_babyai.gateway.inference import Inference, InferenceClient
@@ -45,6 +52,8 @@ class RolloutOptions:
             and the step number alone, and counts it.
         tags: Stored with every inference, next to task and seed.
         model_seed: Sampling seed sent to the provider, None for none.
+        episode_timeout_s: Time limit of the whole episode, waits included; None for none. An
+            episode that is not over by then is an `EpisodeFailure` of kind ``"timeout"``.
     """
 
     history_length: int = 8
@@ -54,6 +63,7 @@ class RolloutOptions:
     on_error: str = "raise"
     tags: Mapping[str, str] = field(default_factory=dict)
     model_seed: int | None = None
+    episode_timeout_s: float | None = None
 
 
 async def run_episode(  # noqa: PLR0913 - the episode's whole world, each part replaceable
@@ -90,7 +100,7 @@ async def run_episode(  # noqa: PLR0913 - the episode's whole world, each part r
     try:
         stage = _Stage(make_environment, spec)
         try:
-            await _play(agent, stage, record, on_step)
+            await _in_time(_play(agent, stage, record, on_step), agent.timeout_s)
             return record.result(stage)
         finally:
             stage.close()
@@ -111,6 +121,19 @@ async def _play(
             on_step(step)
 
 
+async def _in_time(playing: Coroutine[Any, Any, None], limit_s: float | None) -> None:
+    if limit_s is None:
+        await playing
+        return
+    task = asyncio.ensure_future(playing)
+    try:
+        await TimeLimit(limit_s).wait_for(task)
+    except TimeoutError:
+        if not task.cancelled():  # raised by what was called, not by the limit
+            raise
+        raise EpisodeTimeoutError(f"the episode was not over within {limit_s:g} s") from None
+
+
 class _Agent:
     """Asks the model, again where that may help, and does what it answers."""
 
@@ -118,6 +141,7 @@ class _Agent:
         self, client: InferenceClient, options: RolloutOptions, clock: Clock, record: _Record
     ) -> None:
         self.history_length = options.history_length
+        self.timeout_s = options.episode_timeout_s
         self._client = client
         self._options = options
         self._clock = clock
@@ -202,6 +226,7 @@ class _Stage:
         self.mission = str(seen["mission"])
         self.observation = seen["text"]["long_term_context"]
         self.max_steps = int(self._environment.max_steps)
+        self.layout_fingerprint = self._environment.layout_fingerprint()
         self.terminated = False
         self.truncated = self.max_steps <= 0
         self._num_steps = 0
@@ -282,6 +307,7 @@ class _Record:
             truncated=stage.truncated,
             failed_candidates=tuple(step.candidate for step in steps if step.status in invalid),
             num_fallbacks=sum(step.status is AnswerStatus.FALLBACK for step in steps),
+            layout_fingerprint=stage.layout_fingerprint,
         )
 
     def failure(self, error: InfrastructureError) -> EpisodeFailure:

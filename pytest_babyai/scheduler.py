@@ -14,12 +14,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pytest_babyai.errors import UsageError
+from pytest_babyai.errors import NotStartedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 
     from pytest_babyai.records import EpisodeOutcome
+    from pytest_babyai.scheduling import Limiter
 
 Key = TypeVar("Key")
 Result = TypeVar("Result")
@@ -74,19 +75,50 @@ class Progress:
     num_submitted: int
     num_running: int
     num_finished: int
+    num_not_started: int = 0
+
+
+class _Admission:
+    """Whether an episode may start."""
+
+    def __init__(
+        self, concurrency: int | Limiter, stop_reason: Callable[[], str | None] | None
+    ) -> None:
+        self.refusal: str | None = None
+        self.num_refused = 0
+        self._concurrency = concurrency
+        self._stop_reason = stop_reason
+
+    @property
+    def limit(self) -> int:
+        """Episodes that may run at a time."""
+        return self._concurrency if isinstance(self._concurrency, int) else self._concurrency.limit
+
+    def on_growth(self, callback: Callable[[], None]) -> None:
+        """Has ``callback`` called whenever more may run than before."""
+        if not isinstance(self._concurrency, int):
+            self._concurrency.on_growth(callback)
+
+    def ask(self) -> bool:
+        """Whether anything may still start; once refused, always refused."""
+        if self.refusal is None and self._stop_reason is not None:
+            self.refusal = self._stop_reason()
+        return self.refusal is None
 
 
 class Scheduler(Generic[Key]):
     """Plays submitted episodes on a `LoopThread`, at most ``concurrency`` at a time.
 
-    An episode has one request in flight at a time, so the bound on episodes is the bound on
-    requests. No key is played twice.
+    An episode has one request in flight at a time, so the bound on episodes is a bound on
+    requests. No key is played twice. Episodes start in the order in which they were submitted.
 
     Args:
         thread: Where the episodes run.
         play: Plays the episode of a key. A `UsageError` from it concerns the whole run: what has
             not started yet ends with the same error.
-        concurrency: Episodes at a time, at least 1.
+        concurrency: Episodes at a time, at least 1; or the limiter of the requests, whose limit
+            is followed. Where it shrinks, what runs goes on, and the limiter holds it back.
+        stop_reason: Asked before each start. Once it gives a reason, the run is drained.
     """
 
     def __init__(
@@ -94,11 +126,13 @@ class Scheduler(Generic[Key]):
         thread: LoopThread,
         play: Callable[[Key], Awaitable[EpisodeOutcome]],
         *,
-        concurrency: int,
+        concurrency: int | Limiter,
+        stop_reason: Callable[[], str | None] | None = None,
     ) -> None:
         self._thread = thread
         self._play = play
-        self._concurrency = concurrency
+        self._admission = _Admission(concurrency, stop_reason)
+        self._admission.on_growth(self._start)
         self._futures: dict[Key, Future[EpisodeOutcome]] = {}
         self._waiting: deque[Key] = deque()
         self._running: set[asyncio.Task[None]] = set()
@@ -146,8 +180,28 @@ class Scheduler(Generic[Key]):
     def progress(self) -> Progress:
         """Counts the episodes."""
         num_submitted, num_running = len(self._futures), len(self._running)
-        num_finished = num_submitted - num_running - len(self._waiting)
-        return Progress(num_submitted, num_running, max(0, num_finished))
+        num_not_started = self._admission.num_refused
+        num_finished = num_submitted - num_running - num_not_started - len(self._waiting)
+        return Progress(num_submitted, num_running, max(0, num_finished), num_not_started)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why episodes were not started, None if none was refused."""
+        return self._admission.refusal if self._admission.num_refused else None
+
+    def drain(self, reason: str) -> None:
+        """Starts nothing more; what runs is let finish.
+
+        What waits, and what is submitted from now on, ends with a `NotStartedError`.
+
+        Args:
+            reason: One line for whoever asks for such an episode. The first reason stays.
+        """
+        self._thread.loop.call_soon_threadsafe(self._drain, reason)
+
+    def _drain(self, reason: str) -> None:
+        self._admission.refusal = self._admission.refusal or reason
+        self._start()
 
     def cancel(self) -> None:
         """Cancels what waits and what runs; futures end as cancelled."""
@@ -162,35 +216,51 @@ class Scheduler(Generic[Key]):
 
     def _enqueue(self, keys: Collection[Key]) -> None:
         self._waiting.extend(keys)
-        while self._waiting and len(self._running) < self._concurrency:
-            task = self._thread.loop.create_task(self._work())
+        self._start()
+
+    def _start(self) -> None:
+        while len(self._running) < self._admission.limit and self._may_start():
+            task = self._thread.loop.create_task(self._work(self._waiting.popleft()))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def _work(self) -> None:
-        while self._waiting:
-            key = self._waiting.popleft()
-            future = self._futures[key]
-            try:
-                outcome = await self._play(key)
-            except asyncio.CancelledError:
-                future.cancel()
-                raise
-            except UsageError as error:
-                self._fail(key, error)
-            except Exception as error:  # noqa: BLE001 - reported by whoever awaits the future
-                _settle(future, error=error)
-            else:
-                _settle(future, outcome)
-            self._finished.put(key)
+    def _may_start(self) -> bool:
+        if not self._waiting:
+            return False
+        if self._admission.ask():
+            return True
+        self._admission.num_refused += len(self._waiting)
+        self._end_waiting(NotStartedError(self._admission.refusal))
+        return False
 
-    def _fail(self, key: Key, error: UsageError) -> None:
-        ended = [key, *self._waiting]
+    async def _work(self, key: Key) -> None:
+        await self._play_one(key)
+        # Above the limit only after it has shrunk: then the others are enough.
+        while len(self._running) <= self._admission.limit and self._may_start():
+            await self._play_one(self._waiting.popleft())
+
+    async def _play_one(self, key: Key) -> None:
+        future = self._futures[key]
+        try:
+            outcome = await self._play(key)
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+        except UsageError as error:
+            _settle(future, error=error)
+            self._end_waiting(error)
+        except Exception as error:  # noqa: BLE001 - reported by whoever awaits the future
+            _settle(future, error=error)
+        else:
+            _settle(future, outcome)
+        self._finished.put(key)
+
+    def _end_waiting(self, error: Exception) -> None:
+        ended = list(self._waiting)
         self._waiting.clear()
-        for each in ended:
-            _settle(self._futures[each], error=error)
-        for each in ended[1:]:
-            self._finished.put(each)
+        for key in ended:
+            _settle(self._futures[key], error=error)
+            self._finished.put(key)
 
 
 def _settle(

@@ -38,10 +38,10 @@ class GatewayConfiguration:
         config_dir: Directory of ``tensorzero.toml``.
         model_file: The file that defines the models.
         model_label: The model for summaries, ``"gpt-4o-mini (openai)"``.
-        variant_hashes: For each variant of the function `ACT_FUNCTION`, in the order of the files,
-            16 hexadecimal digits over all that determines its behaviour: its table, the text of
-            its templates and what they include, the function's schemas, the models it names. Free
-            of secrets, which stand in the environment alone.
+        variant_parts: For each variant of the function `ACT_FUNCTION`, in the order of the files,
+            16 hexadecimal digits over each part that determines its behaviour: its table, the text
+            of its templates and what they include, the function's schemas, the models it names.
+            Free of secrets, which stand in the environment alone.
         credential_variables: Environment variables that hold the models' keys.
         tree: Both files merged, with absolute paths.
     """
@@ -49,14 +49,19 @@ class GatewayConfiguration:
     config_dir: Path
     model_file: Path
     model_label: str
-    variant_hashes: Mapping[str, str]
+    variant_parts: Mapping[str, Mapping[str, str]]
     credential_variables: tuple[str, ...]
     tree: Tree = field(repr=False, compare=False)
 
     @property
     def variants(self) -> tuple[str, ...]:
         """Names of the variants, in the order of the files."""
-        return tuple(self.variant_hashes)
+        return tuple(self.variant_parts)
+
+    @property
+    def variant_hashes(self) -> Mapping[str, str]:
+        """16 hexadecimal digits over all parts of each variant."""
+        return {name: _hash(parts) for name, parts in self.variant_parts.items()}
 
     @property
     def offline_port(self) -> int | None:
@@ -124,7 +129,7 @@ def read_configuration(
         config_dir=config_dir,
         model_file=models.path,
         model_label=_model_label(models, variants),
-        variant_hashes={name: _variant_hash(contents, name) for name in variants},
+        variant_parts={name: _variant_parts(contents, name) for name in variants},
         credential_variables=tuple(dict.fromkeys(_credential_variables(tree))),
         tree=tree,
     )
@@ -273,13 +278,27 @@ class _Contents:
         return "ignore missing" in rest and not included.exists()
 
 
-def _variant_hash(contents: Tree, variant: str) -> str:
+def _variant_parts(contents: Tree, variant: str) -> dict[str, str]:
     function = dict(contents["functions"][ACT_FUNCTION])
-    table = function.pop("variants")[variant]
+    table = dict(function.pop("variants")[variant])
     for key in ("experimentation", "description"):
         function.pop(key, None)
     names = {str(name) for name in toml_files.values_of(table, "model")}
     models = toml_files.tables(contents, "models")
-    used = {name: models.get(name) for name in sorted(names)}
-    text = json.dumps([table, function, used], sort_keys=True, default=str)
+    parts = {f"model {name}": models.get(name) for name in sorted(names)}
+    parts |= {f"template {name}": text for name, text in _pop_tables(table, "templates")}
+    parts |= {f"schema {name}": text for name, text in _pop_tables(function, "schemas")}
+    parts["schema output"] = function.pop("output_schema", None)
+    parts["variant table"] = table
+    parts["function table"] = function
+    return {name: _hash(content) for name, content in parts.items() if content}
+
+
+def _pop_tables(table: dict[str, Any], key: str) -> Iterator[tuple[str, Any]]:
+    found = table.pop(key, None)
+    yield from found.items() if isinstance(found, dict) else ()
+
+
+def _hash(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

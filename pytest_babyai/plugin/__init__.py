@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_babyai.plugin.options import add_options, check_options
+from pytest_babyai.plugin.options import add_options, check_options, complete_options
 
 if TYPE_CHECKING:
     from pytest_babyai.records import Episode
@@ -21,6 +21,11 @@ MARKER = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the ``--babyai-…`` options and their ini forms."""
     add_options(parser)
+
+
+def pytest_load_initial_conftests(args: list[str]) -> None:
+    """Completes options that stand without a value."""
+    complete_options(args)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -38,7 +38,7 @@ class EpisodeHooks:
         plans = self._plans(session)
         if not plans:
             return None
-        self._session.expect(plan.episode for plan in plans.values())
+        self._session.expect(plans)
         try:
             run = self._session.start_run()
         except UsageError as error:

@@ -23,10 +23,23 @@ def add_options(parser: pytest.Parser) -> None:
             definition.flag,
             dest=_destination(definition),
             metavar=definition.metavar,
+            nargs=None if definition.bare is None else "?",
+            const=definition.bare,
             default=None,
             help=definition.help,
         )
         parser.addini(definition.ini, help=definition.help, type=definition.ini_type, default=None)
+
+
+def complete_options(arguments: list[str]) -> None:
+    """Gives options that stand without a value their meaning, in place.
+
+    ``--babyai-resume evals`` would otherwise take the path for the name of a run.
+    """
+    bare = {each.flag: each.bare for each in DEFINITIONS if each.bare is not None}
+    arguments[:] = [
+        f"{argument}={bare[argument]}" if argument in bare else argument for argument in arguments
+    ]
 
 
 def check_options(config: pytest.Config) -> None:

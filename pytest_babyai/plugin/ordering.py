@@ -6,6 +6,8 @@ import itertools
 from collections import deque
 from typing import TYPE_CHECKING
 
+from pytest_babyai.plugin.selection import PARAMETERS, REPEAT
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_babyai.scheduler import Scheduler
 
 POLL_S = 0.1
+_OF_EPISODES = frozenset({*PARAMETERS, REPEAT})
 
 
 def run_items(
@@ -51,7 +54,7 @@ def _block_key(plans: dict[pytest.Item, ItemPlan]) -> Callable[[pytest.Item], Ha
         if item not in plans:
             return id(item)
         indices = getattr(item, "callspec").indices  # noqa: B009 - only functions have one
-        others = (pair for pair in indices.items() if pair[0] not in {"variant", "task", "seed"})
+        others = (pair for pair in indices.items() if pair[0] not in _OF_EPISODES)
         return id(item.parent), tuple(others)
 
     return key

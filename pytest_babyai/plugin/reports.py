@@ -130,3 +130,10 @@ def replay_command(config: pytest.Config, item: pytest.Item) -> str:
     """Returns the command line that plays an item's episode again."""
     arguments = [str(argument) for argument in config.invocation_params.args]
     return shlex.join(["pytest", item.nodeid, *given_options(arguments)])
+
+
+def resume_command(config: pytest.Config, run_id: str) -> str:
+    """Returns the command line that goes on with an unfinished run."""
+    arguments = [str(argument) for argument in config.invocation_params.args]
+    kept = [argument for argument in arguments if not argument.startswith("--babyai-resume")]
+    return shlex.join(["pytest", *kept, f"--babyai-resume={run_id}"])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_babyai.environment import Environment
     from pytest_babyai.offline import OfflineServer
+    from pytest_babyai.plugin.recording import EpisodeJournal
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
     from pytest_babyai.records import EpisodeOutcome
     from pytest_babyai.settings.model import Settings
@@ -28,6 +29,11 @@ class EpisodeRun:
     Args:
         selection: Settings and gateway configuration of the run.
 
+    Attributes:
+        num_steps: Steps played so far.
+        journal: Where finished episodes are kept; None keeps none.
+        scheduler: What plays them.
+
     Raises:
         ServerStartError: The offline model server did not start.
         ConfigurationError: The gateway refused its configuration.
@@ -38,6 +44,7 @@ class EpisodeRun:
 
     def __init__(self, selection: Selection) -> None:
         self.num_steps = 0
+        self.journal: EpisodeJournal | None = None
         self._settings = selection.settings
         self._environments: dict[int, Callable[[str], Environment]] = {}
         self._environment_factory(0)
@@ -61,7 +68,12 @@ class EpisodeRun:
 
         A long episode that starts last would run alone at the end.
         """
-        order = sorted(episodes, key=lambda episode: -STEP_LIMITS[episode.spec.task])
+        wanted = dict.fromkeys(episodes)
+        if self.journal is not None:
+            for episode, outcome in self.journal.reuse(wanted).items():
+                self.scheduler.replace(episode, outcome)
+                del wanted[episode]
+        order = sorted(wanted, key=lambda episode: -STEP_LIMITS[episode.spec.task])
         self.scheduler.submit(order)
 
     def outcome(self, episode: PlannedEpisode) -> EpisodeOutcome:
@@ -70,7 +82,8 @@ class EpisodeRun:
         Raises:
             UsageError: The run cannot go on.
         """
-        return self.scheduler.future(episode).result()
+        outcome = self.scheduler.future(episode).result()
+        return self.journal.with_steps(episode, outcome) if self.journal else outcome
 
     def progress_text(self) -> str:
         """Tells how far the run is, in one line."""
@@ -84,15 +97,22 @@ class EpisodeRun:
         self._thread.run(self._gateway.close())
         self._thread.close()
         _stop(self._server)
+        if self.journal is not None:
+            progress = self.scheduler.progress()
+            self.journal.close(finished=progress.num_finished == progress.num_submitted)
 
     async def _play(self, episode: PlannedEpisode) -> EpisodeOutcome:
-        return await run_episode(
+        outcome = await run_episode(
             episode.spec,
             client=self._gateway,
             make_environment=self._environment_factory(episode.num_dists),
             options=_rollout_options(self._settings, episode),
             on_step=self._count_step,
         )
+        # Finished means kept: nothing that was reported can be lost.
+        if self.journal is not None:
+            await self.journal.record(episode, outcome)
+        return outcome
 
     def _count_step(self, _step: object) -> None:
         self.num_steps += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from dataclasses import dataclass
@@ -25,11 +26,13 @@ from pytest_babyai.settings.sources import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pytest_babyai.settings.model import Settings
 
+OFFLINE_MODEL = "babyai-offline"
 PARAMETERS = ("variant", "task", "seed")
+REPEAT = "babyai_repeat"
 MARK_NAME = re.compile(r"[A-Za-z][\w.-]*")
 
 
@@ -40,6 +43,7 @@ class PlannedEpisode:
     spec: EpisodeSpec
     history_length: int
     num_dists: int
+    repeat: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Selection:
             # A gateway that runs elsewhere has keys of its own, and a mere listing needs none.
             check_credentials=not (self.settings.gateway_url or config.option.collectonly),
         )
+        self.played_variants: set[str] = set()
         self._of_function: dict[str, Settings] = {}
 
     def _settings_file(self, chosen: Path | None) -> Source:
@@ -91,6 +96,23 @@ class Selection:
         if not model.endswith(".toml"):
             return model
         return str(self._config.invocation_params.dir / Path(model).expanduser())
+
+    @property
+    def model_label(self) -> str:
+        """The model, as summaries and the journal name it."""
+        if self.settings.gateway_url is not None:
+            return f"as the gateway at {self.settings.gateway_url} has it"
+        return self.configuration.model_label
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether the offline model plays, which is no language model."""
+        return self.settings.gateway_url is None and OFFLINE_MODEL in self.model_label
+
+    @functools.cached_property
+    def variant_hashes(self) -> Mapping[str, str]:
+        """Hash of what each variant is; a running gateway keeps its own configuration to itself."""
+        return {} if self.settings.gateway_url is not None else self.configuration.variant_hashes
 
     def variants(self, settings: Settings) -> tuple[str, ...]:
         """Returns the variants to play.
@@ -125,11 +147,16 @@ class Selection:
         missing = [name for name in PARAMETERS if name not in metafunc.fixturenames]
         metafunc.fixturenames.extend(missing)
         metafunc.parametrize(PARAMETERS, list(self._parameters(settings)))
+        if settings.repeats > 1:
+            metafunc.fixturenames.append(REPEAT)
+            metafunc.parametrize(REPEAT, range(settings.repeats), ids=lambda number: f"r{number}")
 
     def _parameters(self, settings: Settings) -> Iterable[object]:
         tasks = [resolve_task(task) for task in settings.tasks or TASKS]
         task_marks = {task: self._marks(task, "task") for task in tasks}
-        for variant in self.variants(settings):
+        variants = self.variants(settings)
+        self.played_variants.update(variants)
+        for variant in variants:
             variant_marks = self._marks(variant, "variant")
             for task in tasks:
                 marks = [*variant_marks, *task_marks[task]]
@@ -155,7 +182,9 @@ class Selection:
         if callspec is None or settings is None or not set(PARAMETERS) <= callspec.params.keys():
             return None
         spec = EpisodeSpec(*(callspec.params[name] for name in PARAMETERS))
-        episode = PlannedEpisode(spec, settings.history_length, settings.num_dists)
+        episode = PlannedEpisode(
+            spec, settings.history_length, settings.num_dists, callspec.params.get(REPEAT, 0)
+        )
         return ItemPlan(episode, settings.threshold, settings.gate)
 
 

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_babyai.errors import UsageError
+from pytest_babyai.plugin.recording import open_journal
 from pytest_babyai.plugin.reports import OUTCOME, WAITED_S, failure_of
 from pytest_babyai.plugin.selection import ItemPlan, Selection
 from pytest_babyai.records import Episode, EpisodeFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
+    from pytest_babyai.plugin.recording import EpisodeJournal
     from pytest_babyai.plugin.run import EpisodeRun
     from pytest_babyai.plugin.selection import PlannedEpisode
 
@@ -32,6 +34,7 @@ class EpisodeSession:
         self.error: UsageError | None = None
         self.num_selected = 0
         self._num_expected: Counter[PlannedEpisode] = Counter()
+        self._nodeids: dict[PlannedEpisode, str] = {}
         self._selection: Selection | None = None
 
     @property
@@ -63,10 +66,12 @@ class EpisodeSession:
             item.stash[PLAN] = self.selection.plan_of(item) if asks else None
         return item.stash[PLAN]
 
-    def expect(self, episodes: Iterable[PlannedEpisode]) -> None:
-        """Tells which episodes the items of the session will ask for, one entry an item."""
-        self._num_expected.update(episodes)
+    def expect(self, plans: Mapping[pytest.Item, ItemPlan]) -> None:
+        """Tells which episodes the items of the session will ask for."""
+        self._num_expected.update(plan.episode for plan in plans.values())
         self.num_selected = len(self._num_expected)
+        for item, plan in plans.items():
+            self._nodeids.setdefault(plan.episode, item.nodeid)
 
     def release(self, item: pytest.Item) -> None:
         """Lets go of an item's trajectory, once no other item needs it."""
@@ -87,8 +92,19 @@ class EpisodeSession:
         if self.run is None:
             from pytest_babyai.plugin.run import EpisodeRun
 
-            self.run = EpisodeRun(self.selection)
+            run = EpisodeRun(self.selection)
+            try:
+                run.journal = self._open_journal()
+            except BaseException:
+                run.close()
+                raise
+            self.run = run
         return self.run
+
+    def _open_journal(self) -> EpisodeJournal | None:
+        if hasattr(self.config, "workerinput"):
+            return None
+        return open_journal(self.config, self.selection, self._nodeids)
 
     def close(self) -> None:
         """Ends the run's background, if there is one."""

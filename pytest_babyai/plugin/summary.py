@@ -9,21 +9,18 @@ import pytest
 
 from pytest_babyai.environment import TASKS
 from pytest_babyai.errors import UsageError
-from pytest_babyai.plugin.reports import ATTRIBUTE, episode_of
+from pytest_babyai.plugin.reports import ATTRIBUTE, episode_of, resume_command
 from pytest_babyai.reporting.episodes import counts_lines
 from pytest_babyai.reporting.numbers import symbols_for
 from pytest_babyai.reporting.results import RunReport, RunSetup
 from pytest_babyai.reporting.terminal import summary_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Generator, Iterable, Iterator
 
     from pytest_babyai.plugin.selection import Selection
     from pytest_babyai.plugin.session import EpisodeSession
     from pytest_babyai.reporting.results import EpisodeReport
-
-
-OFFLINE_MODEL = "babyai-offline"
 
 
 class SummaryHooks:
@@ -55,6 +52,18 @@ class SummaryHooks:
             terminalreporter.write_line(line.text, **line.style)
         for text in counts_lines(report, width=width, symbols=symbols):
             terminalreporter.write_line(text)
+        for text in self._journal_lines(report):
+            terminalreporter.write_line(text)
+
+    def _journal_lines(self, report: RunReport) -> Iterator[str]:
+        journal = self._session.run.journal if self._session.run else None
+        if journal is None:
+            return
+        if journal.num_reused:
+            yield f"{journal.num_reused} episodes had been played before, and were not played again"
+        yield f"run {journal.run_id}; see it with: python -m pytest_babyai show {journal.run_id}"
+        if len(report.episodes) < report.num_selected:
+            yield f"go on with: {resume_command(self._session.config, journal.run_id)}"
 
     def _report(self, *, interrupted: bool) -> RunReport:
         num_selected = self._session.num_selected or len(self._episodes)
@@ -103,13 +112,10 @@ def _first(reports: Iterable[Any], num_shown: int) -> Generator[Any, None, None]
 
 
 def _setup(selection: Selection) -> RunSetup:
-    settings, configuration = selection.settings, selection.configuration
-    label = configuration.model_label
-    if settings.gateway_url is not None:
-        label = f"as the gateway at {settings.gateway_url} has it"
+    settings = selection.settings
     return RunSetup(
-        model_label=label,
-        offline=settings.gateway_url is None and OFFLINE_MODEL in label,
+        model_label=selection.model_label,
+        offline=selection.is_offline,
         environment=settings.environment,
         variants=selection.variants(settings),
         tasks=TASKS,

@@ -149,7 +149,7 @@ def forest_chart(
             range=list(theme.verdicts.values()),
         ),
     )
-    axis = _values_axis(alt, [-end * 1.05, end * (1.05 + 1.5 * (_VALUE_ROOM - 1))], end, measure)
+    axis = _values_axis(alt, [-end * 1.05, end * 2.4], end, measure)
     zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(
         color=theme.muted, strokeDash=[4, 3], aria=False
     )
@@ -158,7 +158,7 @@ def forest_chart(
         x="mean:Q", color=color, description="description:N"
     )
     labels = base.mark_text(align="left", dx=10, fontSize=12, aria=False).encode(
-        x="high:Q", text="label:N", color=color
+        x=alt.datum(end * 1.05), text="label:N", color=color
     )
     return _styled(alt, zero.encode(x="zero:Q") + intervals + dots + labels, theme, _WIDTH + 280)
 

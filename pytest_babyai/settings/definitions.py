@@ -20,6 +20,7 @@ class SettingDefinition(NamedTuple):
         help: One line for the help and the README.
         marker: Whether ``@pytest.mark.babyai`` accepts it.
         ini_type: How pytest types the ini option: ``string``, ``int``, ``float`` or ``args``.
+        bare: What the option means on the command line without a value; None if it needs one.
     """
 
     name: str
@@ -28,6 +29,7 @@ class SettingDefinition(NamedTuple):
     help: str
     marker: bool = False
     ini_type: Literal["string", "int", "float", "args"] = "string"
+    bare: str | None = None
 
     @property
     def expected(self) -> str:
@@ -180,5 +182,32 @@ DEFINITIONS: tuple[SettingDefinition, ...] = (
         "N",
         "failed episodes and errors printed in full (default: 3)",
         ini_type="int",
+    ),
+    SettingDefinition(
+        "repeats",
+        values.whole_number(1),
+        "N",
+        "plays of every episode, each with another seed for the model (default: 1)",
+        marker=True,
+        ini_type="int",
+    ),
+    SettingDefinition(
+        "journal",
+        values.one_of("on", "off"),
+        "on|off",
+        "keep every finished episode in .babyai/runs (default: on)",
+    ),
+    SettingDefinition(
+        "trajectories",
+        values.one_of("on", "off"),
+        "on|off",
+        "keep every step of an episode in the journal (default: on)",
+    ),
+    SettingDefinition(
+        "resume",
+        values.text,
+        "RUN",
+        "go on with a run of the journal, by default the latest; play only what it lacks",
+        bare="latest",
     ),
 )

@@ -36,6 +36,10 @@ class Settings:
         environment: ``builtin`` or ``balrog``.
         num_dists: Distractor objects added to every level.
         details: Episodes below their threshold, and errors, that are printed in full.
+        repeats: How often every episode is played.
+        journal: ``on`` keeps every finished episode.
+        trajectories: ``on`` keeps its steps as well.
+        resume: Id of a run to go on with, or ``latest``; None for a new one.
     """
 
     variants: tuple[str, ...] | None = None
@@ -56,6 +60,10 @@ class Settings:
     environment: str = "builtin"
     num_dists: int = 0
     details: int = 3
+    repeats: int = 1
+    journal: str = "on"
+    trajectories: str = "on"
+    resume: str | None = None
 
     @property
     def played_seeds(self) -> tuple[int, ...]:

@@ -1,0 +1,268 @@
+"""How many requests may be in flight: a fixed number, or one that follows what the provider takes.
+
+An episode has one request in flight at a time and holds its slot for the request alone. While it
+waits before another try, or executes an action, the slot is another episode's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from pytest_babyai.errors import InfrastructureError, RateLimitError
+from pytest_babyai.scheduling.decisions import DecisionLog
+from pytest_babyai.scheduling.pace import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEFAULT_START: Final = 8
+DEFAULT_MAXIMUM: Final = 256
+MAX_PAUSE_S: Final = 120.0
+"""A provider that asks for a longer wait than this is not waited for: its quota is used up, and
+whoever watches the errors has to hear of it."""
+
+_BUSY: Final = 0.75
+"""Share of the slots in use from which on an answer shows that the provider takes that many."""
+
+
+class Limiter(Protocol):
+    """Bounds the requests in flight; used from one event loop."""
+
+    @property
+    def limit(self) -> int:
+        """Requests that may be in flight now."""
+        ...
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """How the limit changed and why, as JSON types for a manifest; of bounded length."""
+        ...
+
+    def try_acquire(self) -> int | None:
+        """Takes a slot if one is free; returns the ticket to release it with, else None."""
+        ...
+
+    async def acquire(self) -> int:
+        """Waits for a slot, first come, first served; returns the ticket to release it with."""
+        ...
+
+    def release(self, ticket: int, error: BaseException | None = None) -> None:
+        """Gives a slot back and tells what came of its request.
+
+        Args:
+            ticket: From `try_acquire` or `acquire`.
+            error: None for an answer. What is no `InfrastructureError` says nothing of the limit.
+        """
+        ...
+
+    def on_growth(self, callback: Callable[[], None]) -> None:
+        """Has ``callback`` called whenever more requests may be in flight than before."""
+        ...
+
+
+class Slots:
+    """Takes and gives slots, first come, first served, and none during a pause.
+
+    Attributes:
+        limit: Slots in all; to be changed by `resize`.
+        num_in_flight: Slots taken; above ``limit`` for a while after it has shrunk.
+        ticket: What a slot that is taken now is marked with.
+    """
+
+    def __init__(self, limit: int, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self.limit = limit
+        self.num_in_flight = 0
+        self.ticket = 0
+        self._waiting: deque[asyncio.Future[int]] = deque()
+        self._opens_at_s = -math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._monotonic_s = monotonic_s
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether somebody waits for a slot."""
+        return bool(self._waiting)
+
+    def try_acquire(self) -> int | None:
+        """Takes a slot if one is free and nobody waits for it; see `Limiter`."""
+        if self.num_in_flight >= self.limit or self._waiting or self._timer is not None:
+            return None
+        self.num_in_flight += 1
+        return self.ticket
+
+    async def acquire(self) -> int:
+        """Waits for a slot; see `Limiter`."""
+        waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        self._grant()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled():  # the slot had just been granted
+                self.give_back()
+            elif waiter in self._waiting:
+                self._waiting.remove(waiter)
+            raise
+
+    def give_back(self) -> None:
+        """Frees a slot, for whoever has waited longest."""
+        self.num_in_flight -= 1
+        if self._waiting:
+            self._grant()
+
+    def resize(self, limit: int) -> None:
+        """Changes the number of slots; those in use beyond it stay until they are given back."""
+        self.limit = limit
+        self._grant()
+
+    def pause(self, wait_s: float) -> bool:
+        """Grants no slot for so many seconds; returns whether that prolongs the pause."""
+        opens_at_s = self._monotonic_s() + wait_s
+        if opens_at_s <= self._opens_at_s:
+            return False
+        self._opens_at_s = opens_at_s
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._open)
+        return True
+
+    def _open(self) -> None:
+        self._timer = None
+        left_s = self._opens_at_s - self._monotonic_s()
+        if left_s > 0:  # prolonged, or the loop's clock runs a little ahead
+            self._timer = asyncio.get_running_loop().call_later(left_s, self._open)
+        else:
+            self._grant()
+
+    def _grant(self) -> None:
+        while self._waiting and self._timer is None and self.num_in_flight < self.limit:
+            waiter = self._waiting.popleft()
+            if not waiter.cancelled():
+                self.num_in_flight += 1
+                waiter.set_result(self.ticket)
+
+
+class FixedLimit(Slots):
+    """Lets the same number of requests be in flight all the time.
+
+    Args:
+        limit: That number, at least 1.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """Nothing: the limit never changes."""
+        return []
+
+    def release(self, ticket: int, error: BaseException | None = None) -> None:  # noqa: ARG002 - see `Limiter`
+        """Gives a slot back; see `Limiter`."""
+        self.give_back()
+
+    def on_growth(self, callback: Callable[[], None]) -> None:
+        """Does nothing: the limit never grows."""
+
+
+class AdaptiveLimit:
+    """Finds out how many requests the provider takes at once.
+
+    How the limit grows and is cut is told in `Pace`. A wait that the provider asks for is kept by
+    all requests, not only by the refused one. A provider that keeps refusing without naming a wait
+    is left alone for a second, then two, then four and so on: few requests use up their tries on
+    it, the others wait in the queue. All variants share one limit.
+
+    Args:
+        start: Requests in flight at first, at least 1.
+        maximum: Most requests ever in flight.
+        monotonic_s: Seconds that never run backwards.
+    """
+
+    def __init__(
+        self,
+        start: int = DEFAULT_START,
+        maximum: int = DEFAULT_MAXIMUM,
+        *,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        start = min(start, maximum)
+        self._slots = Slots(start, monotonic_s)
+        self._pace = Pace(start, maximum)
+        self._log = DecisionLog(monotonic_s)
+        self._callbacks: list[Callable[[], None]] = []
+        self._log.add("start", start, f"grows up to {maximum}")
+
+    @property
+    def limit(self) -> int:
+        """Requests that may be in flight now."""
+        return self._slots.limit
+
+    @property
+    def num_in_flight(self) -> int:
+        """Requests in flight."""
+        return self._slots.num_in_flight
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """What was decided when and why; see `DecisionLog.entries`."""
+        return self._log.entries
+
+    def try_acquire(self) -> int | None:
+        """Takes a slot if one is free; see `Limiter`."""
+        return self._slots.try_acquire()
+
+    async def acquire(self) -> int:
+        """Waits for a slot; see `Limiter`."""
+        return await self._slots.acquire()
+
+    def release(self, ticket: int, error: BaseException | None = None) -> None:
+        """Gives a slot back and learns from what came of its request; see `Limiter`."""
+        if error is None:
+            self._learn_from_answer(ticket)
+        elif isinstance(error, RateLimitError) and error.retryable:
+            self._learn_from_refusal(ticket, error)
+        elif isinstance(error, InfrastructureError) and error.retryable:
+            self._learn_from_failure(ticket, error)
+        self._slots.give_back()
+
+    def on_growth(self, callback: Callable[[], None]) -> None:
+        """Has ``callback`` called whenever the limit has grown."""
+        self._callbacks.append(callback)
+
+    def _learn_from_answer(self, ticket: int) -> None:
+        slots = self._slots
+        busy = slots.num_in_flight >= _BUSY * slots.limit or slots.has_waiting
+        if not self._pace.answered(ticket, busy=busy):
+            return
+        slots.resize(self._pace.limit)
+        self._log.add("grow", slots.limit, "answers come in")
+        for callback in self._callbacks:
+            callback()
+
+    def _learn_from_refusal(self, ticket: int, error: RateLimitError) -> None:
+        if self._pace.refused(ticket):
+            self._slots.ticket = self._pace.num_cuts
+            self._slots.resize(self._pace.limit)
+            self._log.add("cut", self._slots.limit, error.kind)
+            if error.retry_after_s is None:
+                wait_s = self._pace.patience_s
+                self._pause(wait_s, f"{error.kind} again, nothing answered since the last cut")
+        self._keep_requested_wait(error)
+
+    def _learn_from_failure(self, ticket: int, error: InfrastructureError) -> None:
+        if self._pace.failed(ticket):
+            self._log.add("hold", self._slots.limit, f"{error.kind} failure")
+        self._keep_requested_wait(error)
+
+    def _keep_requested_wait(self, error: InfrastructureError) -> None:
+        wait_s = error.retry_after_s
+        if wait_s is not None and wait_s <= MAX_PAUSE_S:
+            self._pause(wait_s, f"{error.kind}: the provider asks to wait")
+
+    def _pause(self, wait_s: float, reason: str) -> None:
+        if wait_s > 0 and self._slots.pause(wait_s):
+            self._log.add("pause", self._slots.limit, f"{reason}, {wait_s:g} s")
