@@ -222,7 +222,12 @@ class Scheduler(Generic[Key]):
         while len(self._running) < self._admission.limit and self._may_start():
             task = self._thread.loop.create_task(self._work(self._waiting.popleft()))
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():  # the limit may have grown since the task found it too low
+            self._start()
 
     def _may_start(self) -> bool:
         if not self._waiting:

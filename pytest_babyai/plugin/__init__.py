@@ -33,10 +33,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
     check_options(config)
     if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
-        # The controller of a distributed run collects nothing, yet prints the summary.
-        from pytest_babyai.plugin.session import activate
+        from pytest_babyai.plugin.distribution import ControllerHooks
 
-        activate(config)
+        config.pluginmanager.register(ControllerHooks(config), "babyai-controller")
 
 
 @pytest.hookimpl(tryfirst=True)

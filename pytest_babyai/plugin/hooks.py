@@ -8,10 +8,11 @@ import pytest
 
 from pytest_babyai.errors import UsageError
 from pytest_babyai.plugin import ordering, reports
+from pytest_babyai.plugin.distribution import own_items, share_of
 from pytest_babyai.plugin.progress import ProgressLine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
 
     from pytest_babyai.plugin.selection import ItemPlan
     from pytest_babyai.plugin.session import EpisodeSession
@@ -32,26 +33,29 @@ class EpisodeHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        """Plays the episodes of all selected items, unless something else runs the items."""
-        if not _runs_items_here(session):
+        """Plays the episodes of all selected items; runs the items, unless somebody else does."""
+        if not _plays_here(session):
             return None
-        plans = self._plans(session)
+        share = share_of(session.config)
+        items = session.items if share is None else own_items(session.items, share)
+        plans = self._plans(items)
         if not plans:
             return None
-        self._session.expect(plans)
+        self._session.agenda.add(plans)
         try:
             run = self._session.start_run()
+            run.look_ahead(p.episode for item, p in plans.items() if not _may_be_skipped(item))
         except UsageError as error:
+            if share is not None:
+                return None  # every item of this worker will tell of it
             raise pytest.UsageError(str(error)) from None
-        early = (plan.episode for item, plan in plans.items() if not _may_be_skipped(item))
-        run.look_ahead(early)
-        if _keeps_item_order(session.config):
+        if share is not None or _keeps_item_order(session.config):
             return None
         ordering.run_items(session, plans, run.scheduler, self._painter())
         return True
 
-    def _plans(self, session: pytest.Session) -> dict[pytest.Item, ItemPlan]:
-        planned = ((item, self._session.plan_of(item)) for item in session.items)
+    def _plans(self, items: Iterable[pytest.Item]) -> dict[pytest.Item, ItemPlan]:
+        planned = ((item, self._session.plan_of(item)) for item in items)
         return {item: plan for item, plan in planned if plan is not None}
 
     def _painter(self) -> Callable[[], None]:
@@ -90,6 +94,7 @@ class EpisodeHooks:
         if call.excinfo is None or call.excinfo.errisinstance(AssertionError):
             reports.expect_failure(self._session, item, report)
         reports.attach_episode(self._session, item, report)
+        reports.attach_finished(self._session, report)
         return report
 
     @pytest.hookimpl(tryfirst=True)
@@ -97,6 +102,7 @@ class EpisodeHooks:
         """Ends what runs in the background."""
         self._clear_progress()
         self._session.close()
+        reports.hand_over_finished(self._session)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self) -> None:
@@ -108,10 +114,10 @@ class EpisodeHooks:
             self._progress.clear()
 
 
-def _runs_items_here(session: pytest.Session) -> bool:
+def _plays_here(session: pytest.Session) -> bool:
     option = session.config.option
     collects_only = option.collectonly or option.setuponly or option.setupplan
-    distributes = getattr(option, "dist", "no") != "no" or hasattr(session.config, "workerinput")
+    distributes = getattr(option, "dist", "no") != "no" and share_of(session.config) is None
     return not (collects_only or distributes or session.testsfailed)
 
 

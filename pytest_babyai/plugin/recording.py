@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import queue
+from contextlib import suppress
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_babyai.errors import JournalError
 from pytest_babyai.journal import (
@@ -18,21 +21,44 @@ from pytest_babyai.journal import (
     resume_run,
     reusable,
 )
-from pytest_babyai.records import EpisodeResult
+from pytest_babyai.records import EpisodeResult, outcome_from_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     import pytest
 
     from pytest_babyai.journal import Journal
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
+    from pytest_babyai.plugin.session import Agenda
     from pytest_babyai.records import EpisodeOutcome
+
+Carried = dict[str, Any]
+"""A finished episode as plain types: its key, node id and record."""
+
+
+class SessionJournal(Protocol):
+    """Where finished episodes go."""
+
+    def reuse(self, episodes: Iterable[PlannedEpisode]) -> dict[PlannedEpisode, EpisodeOutcome]:
+        """Returns the scores of episodes that need not be played again, without trajectories."""
+        ...
+
+    def with_steps(self, episode: PlannedEpisode, outcome: EpisodeOutcome) -> EpisodeOutcome:
+        """Adds the trajectory to the outcome of a reused episode, if it was kept."""
+        ...
+
+    async def record(self, episode: PlannedEpisode, outcome: EpisodeOutcome) -> None:
+        """Returns once an episode is kept."""
+        ...
+
+    def close(self, *, finished: bool) -> None:
+        """Ends the writing; ``finished`` says whether every episode was played."""
+        ...
 
 
 class EpisodeJournal:
-    """Writes episodes under their keys, and finds those that were played before.
+    """The journal on disk.
 
     Args:
         journal: Its open end.
@@ -43,25 +69,16 @@ class EpisodeJournal:
     def __init__(
         self, journal: Journal, selection: Selection, nodeids: Mapping[PlannedEpisode, str]
     ) -> None:
+        self.log = journal.log
         self._journal = journal
         self._selection = selection
         self._nodeids = nodeids
         self._reused: dict[EpisodeKey, Entry] = {}
 
     @property
-    def run_id(self) -> str:
-        """Name of the run."""
-        return self._journal.run_id
-
-    @property
-    def directory(self) -> Path:
-        """Directory of the run."""
-        return self._journal.log.directory
-
-    @property
-    def num_reused(self) -> int:
-        """Episodes that an earlier session has played."""
-        return len(self._reused)
+    def reused_ids(self) -> set[str]:
+        """Episode ids of what earlier sessions have played."""
+        return {entry.outcome.episode_id for entry in self._reused.values()}
 
     def reuse(self, episodes: Iterable[PlannedEpisode]) -> dict[PlannedEpisode, EpisodeOutcome]:
         """Returns the scores of episodes that need not be played again, without trajectories.
@@ -69,32 +86,42 @@ class EpisodeJournal:
         Raises:
             JournalError: The run cannot be read.
         """
-        keys = {self._key(episode): episode for episode in episodes}
-        self._reused = reusable(self._journal.log, keys)
+        keys = {key_of(episode, self._selection): episode for episode in episodes}
+        self._reused = reusable(self.log, keys)
         return {keys[key]: entry.outcome for key, entry in self._reused.items()}
 
     def with_steps(self, episode: PlannedEpisode, outcome: EpisodeOutcome) -> EpisodeOutcome:
         """Adds the trajectory to the outcome of a reused episode, if the journal kept it."""
-        entry = self._reused.get(self._key(episode))
+        entry = self._reused.get(key_of(episode, self._selection))
         if entry is None or outcome.steps:
             return outcome
-        return self._journal.log.with_steps(entry).outcome
+        return self.log.with_steps(entry).outcome
 
     async def record(self, episode: PlannedEpisode, outcome: EpisodeOutcome) -> None:
-        """Returns once an episode is kept.
+        """Returns once an episode is on disk.
 
         Raises:
-            JournalError: It could not be; the episodes before it are.
+            JournalError: It could not be written; the episodes before it are safe.
         """
-        await self._journal.append_async(self._entry(episode, outcome))
+        nodeid = self._nodeids.get(episode, str(episode.spec))
+        key = key_of(episode, self._selection)
+        await self._journal.append_async(self._entry(key, nodeid, outcome))
 
-    def record_now(self, episode: PlannedEpisode, outcome: EpisodeOutcome) -> None:
-        """Blocks until an episode is kept.
+    def record_carried(self, carried: Carried) -> None:
+        """Writes what a worker process has played; returns once it is on disk.
 
         Raises:
             JournalError: As `record`.
         """
-        self._journal.append(self._entry(episode, outcome))
+        key = EpisodeKey(*carried["key"])
+        outcome = outcome_from_record(carried["record"])
+        self._journal.append(self._entry(key, carried["nodeid"], outcome))
+
+    def reused_records(self) -> list[list[Any]]:
+        """Returns every score of the run as plain types, for worker processes to reuse."""
+        latest = self.log.latest().items()
+        self._reused = {k: e for k, e in latest if isinstance(e.outcome, EpisodeResult)}
+        return [[list(astuple(k)), e.outcome.to_record()] for k, e in self._reused.items()]
 
     def close(self, *, finished: bool) -> None:
         """Ends the writing.
@@ -103,42 +130,96 @@ class EpisodeJournal:
             finished: Whether every episode was played.
         """
         state = RunState.FINISHED if finished else RunState.INTERRUPTED
-        try:
+        # A full disk has been complained of; a run without the note counts as interrupted.
+        with suppress(JournalError):
             self._journal.close(state)
-        except JournalError:
-            # The disk is full and has been complained of; without the note the run counts as
-            # interrupted, which it is.
-            return
 
-    def _entry(self, episode: PlannedEpisode, outcome: EpisodeOutcome) -> Entry:
+    def _entry(self, key: EpisodeKey, nodeid: str, outcome: EpisodeOutcome) -> Entry:
         fingerprint = outcome.layout_fingerprint if isinstance(outcome, EpisodeResult) else None
         return Entry(
-            key=self._key(episode),
+            key=key,
             outcome=outcome,
-            nodeid=self._nodeids.get(episode, str(episode.spec)),
+            nodeid=nodeid,
             model_label=self._selection.model_label,
             offline=self._selection.is_offline,
             layout_fingerprint=fingerprint,
         )
 
-    def _key(self, episode: PlannedEpisode) -> EpisodeKey:
-        settings = self._selection.settings
-        spec = episode.spec
-        return EpisodeKey(
-            variant=spec.variant,
-            variant_hash=self._selection.variant_hashes.get(spec.variant, ""),
-            task=spec.task,
-            seed=spec.seed,
-            repeat=episode.repeat,
-            history_length=episode.history_length,
-            num_dists=episode.num_dists,
-            environment=settings.environment,
-            on_error=settings.on_error,
+
+class CarriedJournal:
+    """The journal of a worker process: episodes wait for a report that carries them.
+
+    Args:
+        selection: Settings and gateway configuration of the run.
+        nodeids: Node id by episode.
+        reused: What `EpisodeJournal.reused_records` gave.
+    """
+
+    def __init__(
+        self,
+        selection: Selection,
+        nodeids: Mapping[PlannedEpisode, str],
+        reused: Iterable[list[Any]],
+    ) -> None:
+        self._selection = selection
+        self._nodeids = nodeids
+        self._reused = {EpisodeKey(*key): record for key, record in reused}
+        self._waiting: queue.SimpleQueue[Carried] = queue.SimpleQueue()
+
+    def reuse(self, episodes: Iterable[PlannedEpisode]) -> dict[PlannedEpisode, EpisodeOutcome]:
+        """Returns the scores of episodes that need not be played again, without trajectories."""
+        keys = {episode: key_of(episode, self._selection) for episode in episodes}
+        return {
+            episode: outcome_from_record(self._reused[key])
+            for episode, key in keys.items()
+            if key in self._reused
+        }
+
+    def with_steps(self, episode: PlannedEpisode, outcome: EpisodeOutcome) -> EpisodeOutcome:  # noqa: ARG002 - the protocol's
+        """Returns the outcome as it is: trajectories of earlier sessions stay on the controller."""
+        return outcome
+
+    async def record(self, episode: PlannedEpisode, outcome: EpisodeOutcome) -> None:
+        """Lets an episode wait for the next report."""
+        self._waiting.put(
+            {
+                "key": list(astuple(key_of(episode, self._selection))),
+                "nodeid": self._nodeids.get(episode, str(episode.spec)),
+                "record": outcome.to_record(),
+            }
         )
+
+    def carry(self) -> list[Carried]:
+        """Takes what has waited."""
+        return [self._waiting.get() for _ in range(self._waiting.qsize())]
+
+    def close(self, *, finished: bool) -> None:
+        """Does nothing: the controller's journal is the one that ends."""
+
+
+def carry_finished(journal: SessionJournal | None) -> list[Carried]:
+    """Takes what waits in the journal of a worker process; any other has nothing waiting."""
+    return journal.carry() if isinstance(journal, CarriedJournal) else []
+
+
+def key_of(episode: PlannedEpisode, selection: Selection) -> EpisodeKey:
+    """Returns what has to be equal for an episode to be reused."""
+    spec = episode.spec
+    return EpisodeKey(
+        variant=spec.variant,
+        variant_hash=selection.variant_hashes.get(spec.variant, ""),
+        task=spec.task,
+        seed=spec.seed,
+        repeat=episode.repeat,
+        history_length=episode.history_length,
+        num_dists=episode.num_dists,
+        environment=selection.settings.environment,
+        on_error=selection.settings.on_error,
+    )
 
 
 def open_journal(
-    config: pytest.Config, selection: Selection, nodeids: Mapping[PlannedEpisode, str]
+    config: pytest.Config, selection: Selection, agenda: Agenda
 ) -> EpisodeJournal | None:
     """Starts a run in the journal, or goes on with one; None where the journal is off.
 
@@ -151,12 +232,12 @@ def open_journal(
         return None
     root = config.rootpath / RUNS_DIRECTORY
     recording = Recording(trajectories=settings.trajectories == "on")
-    manifest = _manifest(config, selection, num_selected=len(nodeids))
+    manifest = _manifest(config, selection, num_selected=agenda.num_selected)
     if settings.resume is None:
         journal = create_run(root, manifest, recording)
     else:
         journal = resume_run(root, settings.resume, manifest, recording)
-    return EpisodeJournal(journal, selection, nodeids)
+    return EpisodeJournal(journal, selection, agenda.nodeids)
 
 
 def _manifest(config: pytest.Config, selection: Selection, *, num_selected: int) -> Manifest:
@@ -171,7 +252,7 @@ def _manifest(config: pytest.Config, selection: Selection, *, num_selected: int)
     variants = {
         name: VariantDefinition(hashes[name], configuration.variant_parts[name])
         for name in hashes
-        if name in selection.played_variants
+        if name in (selection.played_variants or selection.variants(selection.settings))
     }
     return Manifest(
         model_label=selection.model_label,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_babyai.plugin.options import given_options
+from pytest_babyai.plugin.recording import carry_finished
 from pytest_babyai.records import (
     EpisodeFailure,
     EpisodeOutcome,
@@ -25,6 +26,9 @@ WAITED_S = pytest.StashKey[float]()
 
 ATTRIBUTE = "babyai_episode"
 """Attribute of a test report that carries an episode as plain types, also between processes."""
+
+FINISHED = "babyai_finished"
+"""Attribute of a worker's report that carries all episodes that have finished since the last."""
 
 
 def enforce_threshold(
@@ -107,6 +111,21 @@ def attach_episode(session: EpisodeSession, item: pytest.Item, report: pytest.Te
         "replay": replay_command(session.config, item),
     }
     setattr(report, ATTRIBUTE, carried)
+
+
+def attach_finished(session: EpisodeSession, report: pytest.TestReport) -> None:
+    """Lets a worker's report carry the episodes that have finished since the last one."""
+    finished = carry_finished(session.run.journal) if session.run else []
+    if finished:
+        setattr(report, FINISHED, finished)
+
+
+def hand_over_finished(session: EpisodeSession) -> None:
+    """Gives the controller the episodes that finished after a worker's last report."""
+    finished = carry_finished(session.run.journal) if session.run else []
+    if finished:
+        output: dict[str, Any] = getattr(session.config, "workeroutput")  # noqa: B009 - xdist's
+        output[FINISHED] = finished
 
 
 def episode_of(report: pytest.TestReport) -> EpisodeReport | None:

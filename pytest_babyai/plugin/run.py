@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_babyai.environment import STEP_LIMITS, environment_factory
 from pytest_babyai.gateway.client import Gateway, open_gateway
+from pytest_babyai.plugin.distribution import split_evenly
 from pytest_babyai.plugin.progress import progress_text
 from pytest_babyai.rollout import RolloutOptions, run_episode
 from pytest_babyai.scheduler import LoopThread, Scheduler
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     from pytest_babyai.environment import Environment
     from pytest_babyai.offline import OfflineServer
-    from pytest_babyai.plugin.recording import EpisodeJournal
+    from pytest_babyai.plugin.distribution import Share
+    from pytest_babyai.plugin.recording import SessionJournal
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
     from pytest_babyai.records import EpisodeOutcome
     from pytest_babyai.settings.model import Settings
@@ -28,6 +30,7 @@ class EpisodeRun:
 
     Args:
         selection: Settings and gateway configuration of the run.
+        share: What this process plays, None for all.
 
     Attributes:
         num_steps: Steps played so far.
@@ -42,9 +45,9 @@ class EpisodeRun:
         EnvironmentUnavailableError: The chosen environment is not installed.
     """
 
-    def __init__(self, selection: Selection) -> None:
+    def __init__(self, selection: Selection, share: Share | None = None) -> None:
         self.num_steps = 0
-        self.journal: EpisodeJournal | None = None
+        self.journal: SessionJournal | None = None
         self._settings = selection.settings
         self._environments: dict[int, Callable[[str], Environment]] = {}
         self._environment_factory(0)
@@ -56,8 +59,11 @@ class EpisodeRun:
             self._thread.close()
             _stop(self._server)
             raise
+        concurrency = self._settings.concurrency
         self.scheduler: Scheduler[PlannedEpisode] = Scheduler(
-            self._thread, self._play, concurrency=self._settings.concurrency
+            self._thread,
+            self._play,
+            concurrency=split_evenly(concurrency, share) if share else concurrency,
         )
         self._started_s = time.monotonic()
         # Thousands of collected items would be searched for garbage again and again.
@@ -97,9 +103,6 @@ class EpisodeRun:
         self._thread.run(self._gateway.close())
         self._thread.close()
         _stop(self._server)
-        if self.journal is not None:
-            progress = self.scheduler.progress()
-            self.journal.close(finished=progress.num_finished == progress.num_submitted)
 
     async def _play(self, episode: PlannedEpisode) -> EpisodeOutcome:
         outcome = await run_episode(

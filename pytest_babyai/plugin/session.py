@@ -9,20 +9,48 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_babyai.errors import UsageError
-from pytest_babyai.plugin.recording import open_journal
-from pytest_babyai.plugin.reports import OUTCOME, WAITED_S, failure_of
+from pytest_babyai.plugin.distribution import share_of
+from pytest_babyai.plugin.recording import CarriedJournal, open_journal
+from pytest_babyai.plugin.reports import OUTCOME, WAITED_S, episode_of, failure_of
 from pytest_babyai.plugin.selection import ItemPlan, Selection
 from pytest_babyai.records import Episode, EpisodeFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from pytest_babyai.plugin.recording import EpisodeJournal
+    from pytest_babyai.plugin.recording import Carried, EpisodeJournal, SessionJournal
     from pytest_babyai.plugin.run import EpisodeRun
     from pytest_babyai.plugin.selection import PlannedEpisode
+    from pytest_babyai.reporting.results import EpisodeReport
 
 
 PLAN = pytest.StashKey[ItemPlan | None]()
+
+
+class Agenda:
+    """Which episodes the items of a session will ask for.
+
+    Attributes:
+        nodeids: Node id by episode, of the first item that asks for it.
+        num_selected: Number of different episodes.
+    """
+
+    def __init__(self) -> None:
+        self.nodeids: dict[PlannedEpisode, str] = {}
+        self.num_selected = 0
+        self._num_items: Counter[PlannedEpisode] = Counter()
+
+    def add(self, plans: Mapping[pytest.Item, ItemPlan]) -> None:
+        """Adds the episodes of items."""
+        for item, plan in plans.items():
+            self.nodeids.setdefault(plan.episode, item.nodeid)
+            self._num_items[plan.episode] += 1
+        self.num_selected = len(self.nodeids)
+
+    def is_last(self, episode: PlannedEpisode) -> bool:
+        """Counts an item of an episode as done; whether it was the last one."""
+        self._num_items[episode] -= 1
+        return self._num_items[episode] == 0
 
 
 class EpisodeSession:
@@ -32,9 +60,9 @@ class EpisodeSession:
         self.config = config
         self.run: EpisodeRun | None = None
         self.error: UsageError | None = None
-        self.num_selected = 0
-        self._num_expected: Counter[PlannedEpisode] = Counter()
-        self._nodeids: dict[PlannedEpisode, str] = {}
+        self.journal: EpisodeJournal | None = None
+        self.agenda = Agenda()
+        self.episodes: dict[str, EpisodeReport] = {}
         self._selection: Selection | None = None
 
     @property
@@ -66,12 +94,11 @@ class EpisodeSession:
             item.stash[PLAN] = self.selection.plan_of(item) if asks else None
         return item.stash[PLAN]
 
-    def expect(self, plans: Mapping[pytest.Item, ItemPlan]) -> None:
-        """Tells which episodes the items of the session will ask for."""
-        self._num_expected.update(plan.episode for plan in plans.values())
-        self.num_selected = len(self._num_expected)
-        for item, plan in plans.items():
-            self._nodeids.setdefault(plan.episode, item.nodeid)
+    def collect(self, report: pytest.TestReport) -> None:
+        """Gathers a report's episode; two items of one episode count once."""
+        episode = episode_of(report)
+        if episode is not None:
+            self.episodes[episode.outcome.episode_id] = episode
 
     def release(self, item: pytest.Item) -> None:
         """Lets go of an item's trajectory, once no other item needs it."""
@@ -79,37 +106,60 @@ class EpisodeSession:
         if plan is None or outcome is None or self.run is None:
             return
         item.stash[OUTCOME] = outcome.without_steps()
-        self._num_expected[plan.episode] -= 1
-        if self._num_expected[plan.episode] == 0:
+        if self.agenda.is_last(plan.episode):
             self.run.scheduler.replace(plan.episode, item.stash[OUTCOME])
 
     def start_run(self) -> EpisodeRun:
         """Returns the background of the run, started at the first call.
 
         Raises:
-            UsageError: Server, gateway or environment cannot be had.
+            UsageError: Server, gateway, environment or journal cannot be had.
         """
         if self.run is None:
             from pytest_babyai.plugin.run import EpisodeRun
 
-            run = EpisodeRun(self.selection)
+            run = EpisodeRun(self.selection, share_of(self.config))
             try:
-                run.journal = self._open_journal()
+                run.journal = self._journal_of_this_process()
             except BaseException:
                 run.close()
                 raise
             self.run = run
         return self.run
 
-    def _open_journal(self) -> EpisodeJournal | None:
-        if hasattr(self.config, "workerinput"):
-            return None
-        return open_journal(self.config, self.selection, self._nodeids)
+    def _journal_of_this_process(self) -> SessionJournal | None:
+        share = share_of(self.config)
+        if share is None:
+            return self.open_journal()
+        return CarriedJournal(self.selection, self.agenda.nodeids, share.reused)
+
+    def open_journal(self) -> EpisodeJournal | None:
+        """Returns the journal on disk, opened at the first call; None where it is off.
+
+        Raises:
+            SettingsError: There is no run to go on with, or it was played differently.
+            JournalError: It cannot be written.
+        """
+        if self.journal is None:
+            self.journal = open_journal(self.config, self.selection, self.agenda)
+        return self.journal
+
+    def keep(self, carried: Iterable[Carried]) -> None:
+        """Writes episodes that worker processes have played; ends the run if it cannot."""
+        try:
+            journal = self.open_journal()
+            for episode in carried:
+                if journal is not None:
+                    journal.record_carried(episode)
+        except UsageError as error:
+            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
     def close(self) -> None:
-        """Ends the run's background, if there is one."""
+        """Ends the run's background and the journal, if there are any."""
         if self.run is not None:
             self.run.close()
+        if self.journal is not None:
+            self.journal.close(finished=len(self.episodes) >= self.agenda.num_selected)
 
     def episode(self, item: pytest.Item) -> Episode:
         """Waits for the episode of an item; the fixture's work."""

@@ -9,9 +9,9 @@ import pytest
 
 from pytest_babyai.environment import TASKS
 from pytest_babyai.errors import UsageError
-from pytest_babyai.plugin.reports import ATTRIBUTE, episode_of, resume_command
+from pytest_babyai.plugin.reports import ATTRIBUTE, resume_command
 from pytest_babyai.reporting.episodes import counts_lines
-from pytest_babyai.reporting.numbers import symbols_for
+from pytest_babyai.reporting.numbers import count_of, symbols_for
 from pytest_babyai.reporting.results import RunReport, RunSetup
 from pytest_babyai.reporting.terminal import summary_lines
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from pytest_babyai.plugin.selection import Selection
     from pytest_babyai.plugin.session import EpisodeSession
-    from pytest_babyai.reporting.results import EpisodeReport
 
 
 class SummaryHooks:
@@ -28,20 +27,17 @@ class SummaryHooks:
 
     def __init__(self, session: EpisodeSession) -> None:
         self._session = session
-        self._episodes: dict[str, EpisodeReport] = {}
         self._started_s = time.monotonic()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Gathers a report's episode; two items of one episode count once."""
-        episode = episode_of(report)
-        if episode is not None:
-            self._episodes[episode.outcome.episode_id] = episode
+        """Gathers a report's episode."""
+        self._session.collect(report)
 
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, exitstatus: int
     ) -> None:
         """Prints the tables, unless no episode was reported."""
-        if not self._episodes:
+        if not self._session.episodes:
             return
         report = self._report(interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
         writer = self._session.config.get_terminal_writer()
@@ -56,21 +52,22 @@ class SummaryHooks:
             terminalreporter.write_line(text)
 
     def _journal_lines(self, report: RunReport) -> Iterator[str]:
-        journal = self._session.run.journal if self._session.run else None
+        journal = self._session.journal
         if journal is None:
             return
-        if journal.num_reused:
-            yield f"{journal.num_reused} episodes had been played before, and were not played again"
-        yield f"run {journal.run_id}; see it with: python -m pytest_babyai show {journal.run_id}"
+        run_id = journal.log.run_id
+        if reused := journal.reused_ids & self._session.episodes.keys():
+            yield f"{count_of(len(reused), 'episode')} played before, and not played again"
+        yield f"run {run_id}; see it with: python -m pytest_babyai show {run_id}"
         if len(report.episodes) < report.num_selected:
-            yield f"go on with: {resume_command(self._session.config, journal.run_id)}"
+            yield f"go on with: {resume_command(self._session.config, run_id)}"
 
     def _report(self, *, interrupted: bool) -> RunReport:
-        num_selected = self._session.num_selected or len(self._episodes)
+        episodes = tuple(self._session.episodes.values())
         return RunReport(
             setup=_setup(self._session.selection),
-            episodes=tuple(self._episodes.values()),
-            num_selected=num_selected,
+            episodes=episodes,
+            num_selected=self._session.agenda.num_selected or len(episodes),
             wall_time_s=time.monotonic() - self._started_s,
             interrupted=interrupted,
         )

@@ -19,7 +19,7 @@ from pytest_babyai.reporting.numbers import format_estimate
 from pytest_babyai.statistics import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import altair as alt
@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 CHART_FORMATS: Final = ("svg", "png")
 NUM_SERIES_COLORS: Final = 8
 
-_WIDTH: Final = 400
+_WIDTH: Final = 370
+_FOREST_WIDTH: Final = 680
 _ROW_HEIGHT: Final = 30
-_LABEL_WIDTH: Final = 170
+_LABEL_WIDTH: Final = 146
+_CHARACTER_WIDTH: Final = 6.9
 _FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
-_VALUE_ROOM: Final = 1.55
+_LARGE: Final = 1000
 _PNG_SCALE: Final = 2.0
 
 
@@ -111,12 +113,11 @@ def measure_chart(
     """
     alt = _altair()
     end = largest or largest_value(summaries, measure) or 1.0
-    base = alt.Chart(alt.Data(values=[_row(each, measure) for each in summaries])).encode(
-        y=_names_axis(alt)
-    )
+    rows = [_row(each, measure) for each in summaries]
+    base = alt.Chart(alt.Data(values=rows)).encode(y=_names_axis(alt))
     color = alt.Color("variant:N", legend=None, scale=_color_scale(alt, variants, theme))
     bars = base.mark_bar(cornerRadiusEnd=3, height={"band": 0.62}).encode(
-        x=_values_axis(alt, [0.0, end * _VALUE_ROOM], end, measure),
+        x=_values_axis(alt, [0.0, end * _room_for_labels(rows)], end, measure),
         color=color,
         description="description:N",
     )
@@ -160,7 +161,7 @@ def forest_chart(
     labels = base.mark_text(align="left", dx=10, fontSize=12, aria=False).encode(
         x=alt.datum(end * 1.05), text="label:N", color=color
     )
-    return _styled(alt, zero.encode(x="zero:Q") + intervals + dots + labels, theme, _WIDTH + 280)
+    return _styled(alt, zero.encode(x="zero:Q") + intervals + dots + labels, theme, _FOREST_WIDTH)
 
 
 def chart_svg(chart: alt.LayerChart) -> str:
@@ -244,6 +245,13 @@ def _row(summary: VariantSummary, measure: Measure) -> dict[str, Any]:
     }
 
 
+def _room_for_labels(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Returns how many times longer than its largest value an axis is to be."""
+    plot = _WIDTH - _LABEL_WIDTH
+    longest = max((len(row["label"]) for row in rows), default=0)
+    return plot / max(plot / 4, plot - 8 - longest * _CHARACTER_WIDTH)
+
+
 def _positions(comparison: Comparison) -> range:
     return range(len(comparison.variants))
 
@@ -285,15 +293,16 @@ def _names_axis(alt: Any) -> Any:
 
 def _values_axis(alt: Any, domain: list[float], end: float, measure: Measure) -> Any:
     is_share = measure.number_format.scale != 1
+    written = ".0%" if is_share else "~g" if end < _LARGE else "~s"
     axis = alt.Axis(
         title=None,
         values=_ticks(domain[0], end),
         ticks=False,
         domain=False,
-        format=".0%" if is_share else "~s",
+        labelExpr=f"datum.value === 0 ? '0' : format(datum.value, '{written}')",
     )
     field = "mean:Q" if domain[0] == 0 else "low:Q"
-    return alt.X(field, scale=alt.Scale(domain=domain, nice=False, zero=False), axis=axis)
+    return alt.X(field, scale=alt.Scale(domain=domain, nice=False), axis=axis)
 
 
 def _ticks(start: float, end: float) -> list[float]:

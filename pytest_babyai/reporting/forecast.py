@@ -1,4 +1,4 @@
-"""What a planned run will take: out of past episodes where there are any, else out of assumptions."""
+"""What a planned run will take: out of past episodes if there are any, else out of assumptions."""
 
 from __future__ import annotations
 

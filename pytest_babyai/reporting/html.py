@@ -61,8 +61,8 @@ def html_report(
     if comparisons is None:
         comparisons = [found] if (found := compare_variants(report)) else []
     keys = episode_keys(report.episodes)
-    style, script = _resource("report.css"), _script()
-    data = [_data_element("index", pack(_index(keys)))]
+    style, script = _resource("report.css") + _resource("replay.css"), _script()
+    data = [_data_element("index", pack(_index(report, keys)))]
     for name, scene in scenes(keys, make_environment).items():
         data.append(_data_element(f"scene-{name}", pack(scene)))
     return string.Template(_resource("report.html")).substitute(
@@ -122,8 +122,12 @@ def outcome_name(report: EpisodeReport) -> str:
     return "failed" if report.below_threshold else "passed"
 
 
-def _index(keys: Mapping[str, EpisodeReport]) -> list[dict[str, Any]]:
-    return [_index_entry(key, report) for key, report in keys.items()]
+def _index(report: RunReport, keys: Mapping[str, EpisodeReport]) -> dict[str, Any]:
+    return {
+        "variants": report.variants,
+        "tasks": report.tasks,
+        "episodes": [_index_entry(key, episode) for key, episode in keys.items()],
+    }
 
 
 def _index_entry(key: str, report: EpisodeReport) -> dict[str, Any]:

@@ -109,12 +109,12 @@ def _totals(plan: RunPlan, symbols: Symbols) -> str:
     num_requests = sum(group.num_episodes * group.forecast.num_requests for group in groups)
     tokens = _total((group.num_episodes, group.forecast.num_tokens) for group in groups)
     cost = _total((group.num_episodes, group.forecast.cost) for group in groups)
+    duration = format_duration(wall_time_s(groups, plan.concurrency))
     parts = [
         f"about {_rounded(num_requests)} requests",
         f"{_amount(1, tokens, symbols)} tokens",
         f"cost {_dollars(cost, symbols)}",
-        f"{format_duration(wall_time_s(groups, plan.concurrency))} "
-        f"with {count_of(plan.concurrency, 'request')} in flight",
+        f"{duration} with {count_of(plan.concurrency, 'request')} in flight",
     ]
     return f" {symbols.dot} ".join(parts)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -55,7 +54,7 @@ class Budget:
         self._monotonic_s = monotonic_s
         self._started_s = monotonic_s()
         self._num_tokens = 0
-        self._costs: list[float] = []
+        self._cost = 0.0
         self._num_uncounted = 0
         self._num_unpriced = 0
 
@@ -66,8 +65,7 @@ class Budget:
         self._num_tokens += (usage.input_tokens or 0) + (usage.output_tokens or 0)
         if usage.cost is None:
             self._num_unpriced += 1
-        elif usage.cost:
-            self._costs = [math.fsum((*self._costs, usage.cost))]
+        self._cost += usage.cost or 0.0
 
     def exhausted(self) -> str | None:
         """Returns the line that says which budget is used up, None while none is."""
@@ -75,11 +73,9 @@ class Budget:
         if limits.max_tokens is not None and self._num_tokens >= limits.max_tokens:
             used = f"{self._num_tokens:,} of {limits.max_tokens:,} tokens"
             return f"token budget used up: {used} (--babyai-max-tokens)"
-        cost = sum(self._costs)
-        if limits.max_cost is not None and cost >= limits.max_cost:
-            return (
-                f"cost budget used up: ${cost:,.2f} of ${limits.max_cost:,.2f} (--babyai-max-cost)"
-            )
+        if limits.max_cost is not None and self._cost >= limits.max_cost:
+            used = f"${self._cost:,.2f} of ${limits.max_cost:,.2f}"
+            return f"cost budget used up: {used} (--babyai-max-cost)"
         elapsed_s = self._monotonic_s() - self._started_s
         if limits.max_time_s is not None and elapsed_s >= limits.max_time_s:
             used = f"{elapsed_s:,.0f} of {limits.max_time_s:,.0f} s"

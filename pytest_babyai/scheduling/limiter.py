@@ -25,6 +25,9 @@ MAX_PAUSE_S: Final = 120.0
 """A provider that asks for a longer wait than this is not waited for: its quota is used up, and
 whoever watches the errors has to hear of it."""
 
+_NUM_WAVES: Final = 10
+_WAVE_S: Final = 0.1
+"""After a pause the slots are granted in so many waves, so far apart."""
 _BUSY: Final = 0.75
 """Share of the slots in use from which on an answer shows that the provider takes that many."""
 
@@ -130,17 +133,24 @@ class Slots:
         return True
 
     def _open(self) -> None:
-        self._timer = None
-        left_s = self._opens_at_s - self._monotonic_s()
-        if left_s > 0:  # prolonged, or the loop's clock runs a little ahead
-            self._timer = asyncio.get_running_loop().call_later(left_s, self._open)
-        else:
-            self._grant()
+        wait_s = self._opens_at_s - self._monotonic_s()
+        if wait_s <= 0:  # else it was prolonged, or the loop's clock runs a little ahead
+            # All at once would be a burst, and be refused again.
+            self._grant_at_most(max(1, self.limit // _NUM_WAVES))
+            wait_s = _WAVE_S if self._waiting and self.num_in_flight < self.limit else 0.0
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(wait_s, self._open) if wait_s > 0 else None
 
     def _grant(self) -> None:
-        while self._waiting and self._timer is None and self.num_in_flight < self.limit:
+        if self._timer is None:
+            self._grant_at_most(self.limit)
+
+    def _grant_at_most(self, num_slots: int) -> None:
+        num_free = min(self.limit - self.num_in_flight, num_slots)
+        while self._waiting and num_free > 0:
             waiter = self._waiting.popleft()
             if not waiter.cancelled():
+                num_free -= 1
                 self.num_in_flight += 1
                 waiter.set_result(self.ticket)
 

@@ -7,6 +7,7 @@ from typing import Final
 _FIRST_CUT: Final = 0.5
 _LATER_CUTS: Final = 0.8
 _ROUNDS_PER_GEAR: Final = 8
+_ROUNDS_AT_EDGE: Final = 8
 _MAX_PATIENCE_S: Final = 30.0
 
 
@@ -19,6 +20,8 @@ class Pace:
       rounds without a setback one more than before, so that an early refusal is made good.
     * Each later refusal cuts the limit to 80 %. Requests that were sent before a cut say nothing
       of the limit after it: a burst of refusals is one.
+    * Just below the limit that was refused growth rests for 8 rounds before that is tried again:
+      most of the time is spent there, and few requests are refused.
     * A failure of another kind (5xx, timeout, gateway) holds the limit until a whole round of
       answers has come in. It says that something is ill, not that there is too much.
     * Answers that come in while slots are free are no proof that more would be taken.
@@ -35,10 +38,10 @@ class Pace:
         self.limit = start
         self.maximum = maximum
         self.num_cuts = 0
-        self._num_answers = 0
+        self._num_answers = 0  # towards the next growth; below 0 while it is held
         self._num_rounds = 0
-        self._num_held = 0
         self._num_cuts_in_vain = 0
+        self._refused_limit = maximum + 2  # as good as none
 
     @property
     def patience_s(self) -> float:
@@ -59,8 +62,8 @@ class Pace:
         if ticket != self.num_cuts:
             return False
         self._num_cuts_in_vain = 0
-        if self._num_held:
-            self._num_held -= 1
+        if self._num_answers < 0:
+            self._num_answers += 1
             return False
         if not busy or self.limit >= self.maximum:
             return False
@@ -74,20 +77,22 @@ class Pace:
         """Counts a 429; returns whether it cuts the limit."""
         if ticket != self.num_cuts:
             return False
+        self._refused_limit = self.limit
         self.limit = max(1, int(self.limit * (_LATER_CUTS if self.num_cuts else _FIRST_CUT)))
         self.num_cuts += 1
         self._num_cuts_in_vain += 1
-        self._num_held = 0
-        self._start_over()
+        self._num_rounds = 0
+        self._num_answers = 0
+        self._rest_at_edge()
         return True
 
     def failed(self, ticket: int) -> bool:
         """Counts a failure of another kind; returns whether growth was not already held."""
         if ticket != self.num_cuts:
             return False
-        is_new = not self._num_held
-        self._num_held = self.limit
-        self._start_over()
+        is_new = self._num_answers >= 0
+        self._num_answers = min(self._num_answers, -self.limit)
+        self._num_rounds = 0
         return is_new
 
     def _grow(self) -> None:
@@ -95,9 +100,12 @@ class Pace:
         if self.num_cuts:
             step += self._num_rounds // _ROUNDS_PER_GEAR
             self._num_rounds += 1
-        self.limit = min(self.limit + step, self.maximum)
+        edge = self._refused_limit - 1
+        ceiling = self.maximum if self.limit >= edge else min(edge, self.maximum)
+        self.limit = min(self.limit + step, ceiling)
         self._num_answers = 0
+        self._rest_at_edge()
 
-    def _start_over(self) -> None:
-        self._num_answers = 0
-        self._num_rounds = 0
+    def _rest_at_edge(self) -> None:
+        if self.limit == self._refused_limit - 1:
+            self._num_answers = -_ROUNDS_AT_EDGE * self.limit

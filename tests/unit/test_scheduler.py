@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pytest_babyai.errors import CredentialsError, UsageError
+from pytest_babyai.errors import CredentialsError, NotStartedError, UsageError
 from pytest_babyai.scheduler import LoopThread, Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pytest_babyai.records import EpisodeOutcome
 
@@ -190,6 +190,145 @@ def test_cancel_ends_what_runs_and_what_waits(thread: LoopThread, stage: Stage) 
         with pytest.raises(CancelledError):
             scheduler.future(key).result(WAIT_S)
     assert stage.started == ["a"]
+
+
+class Limit:
+    """A limiter whose limit the tests set, on the loop's thread as a limiter would."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.callbacks: list[Callable[[], None]] = []
+
+    history: list[dict[str, Any]] = []  # noqa: RUF012 - always empty
+
+    def try_acquire(self) -> int | None:
+        return 0
+
+    async def acquire(self) -> int:
+        return 0
+
+    def release(self, ticket: int, error: BaseException | None = None) -> None:
+        """Nothing to free."""
+
+    def on_growth(self, callback: Callable[[], None]) -> None:
+        self.callbacks.append(callback)
+
+    async def resize(self, limit: int) -> None:
+        grown = limit > self.limit
+        self.limit = limit
+        for callback in self.callbacks if grown else ():
+            callback()
+
+
+def test_more_episodes_start_when_the_limit_grows(thread: LoopThread, stage: Stage) -> None:
+    limit = Limit(1)
+    scheduler = Scheduler(thread, stage.play, concurrency=limit)
+    scheduler.submit("abcd")
+    stage.wait_for_start_of("a")
+
+    thread.run(limit.resize(3))
+    stage.wait_for_start_of("a", "b", "c")
+
+    assert stage.started == ["a", "b", "c"]
+
+
+def test_fewer_episodes_run_once_the_limit_has_shrunk(thread: LoopThread, stage: Stage) -> None:
+    limit = Limit(3)
+    scheduler = Scheduler(thread, stage.play, concurrency=limit)
+    scheduler.submit("abcdef")
+    stage.wait_for_start_of("a", "b", "c")
+    thread.run(limit.resize(1))
+
+    for key in "abc":
+        end(thread, stage, key)
+        scheduler.future(key).result(WAIT_S)
+    stage.wait_for_start_of("d")
+
+    assert (stage.started, stage.num_running) == (list("abcd"), 1)
+
+
+def test_draining_lets_finish_what_runs(thread: LoopThread, stage: Stage) -> None:
+    scheduler = scheduler_of(thread, stage, concurrency=1)
+    scheduler.submit("abc")
+    stage.wait_for_start_of("a")
+
+    scheduler.drain("the budget is used up")
+    end(thread, stage, "a")
+
+    assert cast("str", scheduler.future("a").result(WAIT_S)) == "outcome of a"
+    for key in "bc":
+        with pytest.raises(NotStartedError, match="the budget is used up"):
+            scheduler.future(key).result(WAIT_S)
+    assert stage.started == ["a"]
+
+
+def test_what_was_not_started_is_told_as_ended(thread: LoopThread, stage: Stage) -> None:
+    scheduler = scheduler_of(thread, stage, concurrency=1)
+    scheduler.submit("abc")
+    stage.wait_for_start_of("a")
+
+    scheduler.drain("enough")
+
+    assert [scheduler.next_finished(WAIT_S) for _ in range(2)] == ["b", "c"]
+    progress = scheduler.progress()
+    assert (progress.num_running, progress.num_finished, progress.num_not_started) == (1, 0, 2)
+
+
+def test_what_is_submitted_after_draining_is_not_started(thread: LoopThread, stage: Stage) -> None:
+    scheduler = scheduler_of(thread, stage)
+    scheduler.drain("enough")
+
+    with pytest.raises(NotStartedError, match="enough"):
+        scheduler.future("late").result(WAIT_S)
+
+
+def test_the_first_reason_to_drain_stays(thread: LoopThread, stage: Stage) -> None:
+    scheduler = scheduler_of(thread, stage)
+    scheduler.drain("first")
+    scheduler.drain("second")
+
+    with pytest.raises(NotStartedError, match="first"):
+        scheduler.future("late").result(WAIT_S)
+    assert scheduler.refusal == "first"
+
+
+def test_draining_that_keeps_nothing_from_starting_is_no_refusal(
+    thread: LoopThread, stage: Stage
+) -> None:
+    scheduler = scheduler_of(thread, stage)
+    scheduler.submit("a")
+    stage.wait_for_start_of("a")
+    scheduler.drain("enough")
+    end(thread, stage, "a")
+    scheduler.future("a").result(WAIT_S)
+
+    assert scheduler.refusal is None
+
+
+def test_a_reason_to_stop_is_asked_before_each_start(thread: LoopThread, stage: Stage) -> None:
+    def reason() -> str | None:
+        return "two are enough" if len(stage.started) == 2 else None
+
+    scheduler = Scheduler(thread, stage.play, concurrency=1, stop_reason=reason)
+    scheduler.submit("abcd")
+    for key in "ab":
+        end(thread, stage, key)
+        scheduler.future(key).result(WAIT_S)
+
+    for key in "cd":
+        with pytest.raises(NotStartedError, match="two are enough"):
+            scheduler.future(key).result(WAIT_S)
+    assert stage.started == ["a", "b"]
+    assert scheduler.refusal == "two are enough"
+
+
+def test_outcomes_leave_out_what_was_not_started(thread: LoopThread, stage: Stage) -> None:
+    scheduler = scheduler_of(thread, stage)
+    scheduler.drain("enough")
+    scheduler.submit("a")
+    scheduler.next_finished(WAIT_S)
+
+    assert scheduler.outcomes() == {}
 
 
 def test_closing_the_thread_cancels_what_runs(stage: Stage) -> None:
