@@ -201,7 +201,7 @@ class Scheduler(Generic[Key]):
 
     def _drain(self, reason: str) -> None:
         self._admission.refusal = self._admission.refusal or reason
-        self._start()
+        self._may_start()  # refuses what waits
 
     def cancel(self) -> None:
         """Cancels what waits and what runs; futures end as cancelled."""
@@ -230,6 +230,7 @@ class Scheduler(Generic[Key]):
             self._start()
 
     def _may_start(self) -> bool:
+        """Whether an episode waits that may start; those that may not are ended."""
         if not self._waiting:
             return False
         if self._admission.ask():

@@ -36,6 +36,7 @@ class PartitionScheduling(LoadScheduling):  # type: ignore[misc]  # xdist is not
         if not self._check_nodes_have_same_collection():
             return
         self.collection: list[str] | None = ids
+        self.maxschedchunk = self.maxschedchunk or len(ids)  # what a crash leaves is sent in chunks
         dealt = partition(ids, len(self.nodes))
         for node in self.nodes:
             own = dealt[self._parts[node.gateway.id] % len(dealt)]

@@ -7,16 +7,13 @@ browser, are imported by the first chart.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
-from dataclasses import dataclass
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_babyai.errors import SettingsError
-from pytest_babyai.reporting.measures import MEASURES, format_difference
+from pytest_babyai.reporting.chart_themes import PRINT_THEME
+from pytest_babyai.reporting.measures import MEASURES, difference_text
 from pytest_babyai.reporting.numbers import format_estimate
-from pytest_babyai.statistics import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,11 +22,11 @@ if TYPE_CHECKING:
     import altair as alt
 
     from pytest_babyai.gate import Comparison
+    from pytest_babyai.reporting.chart_themes import ChartTheme
     from pytest_babyai.reporting.measures import Measure
     from pytest_babyai.reporting.results import RunReport, VariantSummary
 
 CHART_FORMATS: Final = ("svg", "png")
-NUM_SERIES_COLORS: Final = 8
 
 _WIDTH: Final = 370
 _FOREST_WIDTH: Final = 680
@@ -39,56 +36,6 @@ _CHARACTER_WIDTH: Final = 6.9
 _FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 _LARGE: Final = 1000
 _PNG_SCALE: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class ChartTheme:
-    """The colors of charts; CSS variables let one picture serve light and dark pages.
-
-    Attributes:
-        ink: Text and error bars.
-        muted: Names of axes.
-        line: Grid and zero lines.
-        background: Behind the chart.
-        series: Colors of variants, by position, taken again from the start when there are more.
-        verdicts: Colors of differences.
-    """
-
-    ink: str
-    muted: str
-    line: str
-    background: str
-    series: tuple[str, ...]
-    verdicts: dict[Verdict, str]
-
-
-PAGE_THEME: Final = ChartTheme(
-    ink="var(--ink)",
-    muted="var(--muted)",
-    line="var(--line)",
-    background="transparent",
-    series=tuple(f"var(--series-{number})" for number in range(NUM_SERIES_COLORS)),
-    verdicts={verdict: f"var(--{verdict.value})" for verdict in Verdict},
-)
-"""For the HTML report, whose style sheet gives the variables their values."""
-
-PRINT_THEME: Final = ChartTheme(
-    ink="#1b2330",
-    muted="#5b6675",
-    line="#d9dee6",
-    background="#ffffff",
-    series=(
-        *("#3b6fd4", "#d9772b", "#1c8f78", "#8a57c9"),
-        *("#c2417f", "#7d7a1f", "#2889ad", "#8c5a3c"),
-    ),
-    verdicts={
-        Verdict.BETTER: "#17794b",
-        Verdict.WORSE: "#c02f38",
-        Verdict.TIED: "#5b6675",
-        Verdict.UNDECIDED: "#5b6675",
-    },
-)
-"""For pictures that stand alone: dark on white."""
 
 
 def measure_chart(
@@ -127,7 +74,8 @@ def measure_chart(
     labels = base.mark_text(align="left", dx=6, color=theme.ink, fontSize=12, aria=False).encode(
         x="high:Q", text="label:N"
     )
-    return _styled(alt, bars + spread + labels, theme)
+    drawn: alt.LayerChart = _styled(alt, bars + spread + labels, theme)
+    return drawn
 
 
 def forest_chart(
@@ -161,7 +109,10 @@ def forest_chart(
     labels = base.mark_text(align="left", dx=10, fontSize=12, aria=False).encode(
         x=alt.datum(end * 1.05), text="label:N", color=color
     )
-    return _styled(alt, zero.encode(x="zero:Q") + intervals + dots + labels, theme, _FOREST_WIDTH)
+    drawn: alt.LayerChart = _styled(
+        alt, zero.encode(x="zero:Q") + intervals + dots + labels, theme, _FOREST_WIDTH
+    )
+    return drawn
 
 
 def chart_svg(chart: alt.LayerChart) -> str:
@@ -170,9 +121,7 @@ def chart_svg(chart: alt.LayerChart) -> str:
     Raises:
         SettingsError: vl-convert is not installed.
     """
-    target = io.StringIO()
-    _save(chart, target, "svg")
-    return target.getvalue()
+    return _picture(chart, "svg").decode()
 
 
 def write_charts(
@@ -202,7 +151,7 @@ def write_charts(
         for name, chart in _charts(report, comparison):
             for picture_format in formats:
                 path = directory / f"{name}.{picture_format}"
-                _save(chart, str(path), picture_format)
+                path.write_bytes(_picture(chart, picture_format))
                 written.append(path)
     except OSError as error:
         reason = error.strerror or error
@@ -260,11 +209,7 @@ def _difference_row(comparison: Comparison, position: int, measure: Measure) -> 
     variant = comparison.variants[position]
     found = variant.metrics[measure.name]
     interval, center = found.difference.interval, found.difference.mean or 0.0
-    written = measure.difference_format
-    text = format_difference(found.difference.mean, written)
-    if interval is not None:
-        low, high = (format_difference(end, written) for end in (interval.low, interval.high))
-        text += f"  [{low.removesuffix(written.unit)}, {high.removesuffix(written.unit)}]"
+    text = difference_text(found, measure)
     return {
         "variant": variant.variant,
         "mean": center,
@@ -306,16 +251,11 @@ def _values_axis(alt: Any, domain: list[float], end: float, measure: Measure) ->
 
 
 def _ticks(start: float, end: float) -> list[float]:
-    """Returns round numbers between the ends, 0 among them: at most five on either side."""
-    magnitude = 10.0 ** len(f"{int(end)}") if end >= 1 else 1.0
-    while magnitude / 10 > end:
-        magnitude /= 10
-    width = next(
-        (magnitude * share for share in (0.5, 0.25, 0.2, 0.1, 0.05) if end >= 2 * magnitude * share),
-        magnitude * 0.02,
-    )
-    first, last = -(int(-start / width) if start < 0 else 0), int(end / width * (1 + 1e-9))
-    return [round(number * width, 10) for number in range(first, last + 1)]
+    """Returns round numbers between the ends, 0 among them: two to five on either side."""
+    power = 10.0 ** math.floor(math.log10(end))
+    width = next(power * share for share in (2, 1, 0.5) if end >= 2 * power * share)
+    first, last = -int(-start / width) if start < 0 else 0, int(end / width + 1e-9)
+    return [number * width for number in range(first, last + 1)]
 
 
 def _color_scale(alt: Any, variants: Sequence[str], theme: ChartTheme) -> Any:
@@ -344,15 +284,18 @@ def _altair() -> Any:
     return alt
 
 
-def _save(chart: alt.LayerChart, target: Any, picture_format: str) -> None:
-    with contextlib.suppress(ImportError), warnings.catch_warnings():
-        import vl_convert  # noqa: F401 - altair imports it later and hides why it failed
-
-        warnings.simplefilter("ignore")  # not ours to mend: the libraries' deprecations
-        scale = {"scale_factor": _PNG_SCALE} if picture_format == "png" else {}
-        chart.save(target, format=picture_format, **scale)
-        return
-    raise _missing("vl-convert-python")
+def _picture(chart: alt.LayerChart, picture_format: str) -> bytes:
+    try:
+        import altair as alt
+        import vl_convert
+    except ImportError:
+        raise _missing("vl-convert-python") from None
+    # Validating a chart takes as long as drawing it, and these are not the user's.
+    content = chart.to_dict(validate=False)
+    version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    if picture_format == "png":
+        return bytes(vl_convert.vegalite_to_png(content, vl_version=version, scale=_PNG_SCALE))
+    return str(vl_convert.vegalite_to_svg(content, vl_version=version)).encode()
 
 
 def _missing(distribution: str) -> SettingsError:

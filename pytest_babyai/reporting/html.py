@@ -105,7 +105,7 @@ def compare_variants(report: RunReport, reference: str | None = None) -> Compari
 
 
 def episode_keys(episodes: Sequence[EpisodeReport]) -> dict[str, EpisodeReport]:
-    """Names every episode for links: ``history-goto-204``, a repeated one ``history-goto-204-1``."""
+    """Names every episode for links: ``history-goto-204``, repeated ``history-goto-204-1``."""
     seen: collections.Counter[str] = collections.Counter()
     keys: dict[str, EpisodeReport] = {}
     for episode in sorted(episodes, key=lambda episode: (episode.spec, episode.nodeid)):

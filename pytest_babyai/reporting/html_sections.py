@@ -9,14 +9,14 @@ import html
 from typing import TYPE_CHECKING, Final
 
 from pytest_babyai.gate import GateOutcome
+from pytest_babyai.reporting.chart_themes import PAGE_THEME
 from pytest_babyai.reporting.charts import (
-    PAGE_THEME,
     chart_svg,
     forest_chart,
     largest_value,
     measure_chart,
 )
-from pytest_babyai.reporting.measures import MEASURES, format_difference
+from pytest_babyai.reporting.measures import MEASURES, difference_text
 from pytest_babyai.reporting.numbers import (
     count_of,
     format_duration,
@@ -57,7 +57,9 @@ def sections(
         "notices": "".join(_notices(report, summaries)),
         "charts": "".join(_charts(summaries, report)),
         "variants": _variants_table(summaries),
-        "comparisons": "".join(_comparison(each, position) for position, each in enumerate(comparisons)),
+        "comparisons": "".join(
+            _comparison(each, position) for position, each in enumerate(comparisons)
+        ),
         "tasks": _tasks(report),
         "gates": _gates(gates),
         "versions": _versions(provenance),
@@ -118,7 +120,9 @@ def _notices(report: RunReport, summaries: Sequence[VariantSummary]) -> Iterator
             "works and say nothing about any model."
         )
     if report.interrupted or num_played < num_selected:
-        yield _notice(f"Not complete: {num_played:,} of {count_of(num_selected, 'episode')} played.")
+        yield _notice(
+            f"Not complete: {num_played:,} of {count_of(num_selected, 'episode')} played."
+        )
     num_fallbacks = sum(each.num_fallbacks for each in summaries)
     if num_fallbacks:
         yield _notice(
@@ -269,20 +273,6 @@ def _how_compared(comparison: Comparison) -> str:
 
 def _difference(found: MetricComparison, measure: Measure) -> str:
     return f"{difference_text(found, measure)} {found.verdict.value}".strip()
-
-
-def difference_text(found: MetricComparison, measure: Measure) -> str:
-    """Writes a difference with its interval: ``+12.0 pp [+4.0, +20.0]``."""
-    written = measure.difference_format
-    text = format_difference(found.difference.mean, written)
-    interval = found.difference.interval
-    if interval is None:
-        return text
-    low, high = (
-        format_difference(end, written).removesuffix(written.unit)
-        for end in (interval.low, interval.high)
-    )
-    return f"{text} [{low}, {high}]"
 
 
 def _gates(gates: Sequence[GateResult]) -> str:

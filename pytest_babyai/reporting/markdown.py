@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from pytest_babyai.gate import GateOutcome
 from pytest_babyai.records import EpisodeResult
 from pytest_babyai.reporting.episodes import one_line
-from pytest_babyai.reporting.html_sections import GATE_ORDER, difference_text
-from pytest_babyai.reporting.measures import MEASURES
+from pytest_babyai.reporting.html_sections import GATE_ORDER
+from pytest_babyai.reporting.measures import MEASURES, difference_text
 from pytest_babyai.reporting.numbers import (
     count_of,
     format_duration,
@@ -185,9 +185,7 @@ def _task_table(report: RunReport) -> list[str]:
 
 
 def _folded_failures(report: RunReport) -> Iterator[str]:
-    errors = [
-        each for each in report.episodes if not isinstance(each.outcome, EpisodeResult)
-    ]
+    errors = [each for each in report.episodes if not isinstance(each.outcome, EpisodeResult)]
     failed = [*sorted(errors, key=lambda each: each.spec), *report.below_threshold()]
     if not failed:
         return

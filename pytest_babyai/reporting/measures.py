@@ -1,4 +1,4 @@
-"""The five numbers that every report draws: what they are called, where they stand, how they read."""
+"""The five numbers that every report draws: what they are called and how they read."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pytest_babyai.reporting.numbers import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_babyai.gate import MetricComparison
     from pytest_babyai.reporting.results import VariantSummary
     from pytest_babyai.statistics import Estimate
 
@@ -65,7 +66,11 @@ MEASURES: Final = (
         True,
     ),
     Measure(
-        "input_tokens", "Input tokens per episode", lambda summary: summary.input_tokens, TOKENS, True
+        "input_tokens",
+        "Input tokens per episode",
+        lambda summary: summary.input_tokens,
+        TOKENS,
+        True,
     ),
 )
 """In the order in which they are drawn."""
@@ -80,3 +85,17 @@ def format_difference(
     rounded = round(value * number_format.scale, number_format.decimals) + 0.0
     sign = "+" if rounded > 0 else ""
     return f"{sign}{rounded:,.{number_format.decimals}f}{number_format.unit}"
+
+
+def difference_text(found: MetricComparison, measure: Measure) -> str:
+    """Writes a difference with its interval: ``+12.0 pp [+4.0, +20.0]``."""
+    written = measure.difference_format
+    text = format_difference(found.difference.mean, written)
+    interval = found.difference.interval
+    if interval is None:
+        return text
+    low, high = (
+        format_difference(end, written).removesuffix(written.unit)
+        for end in (interval.low, interval.high)
+    )
+    return f"{text} [{low}, {high}]"

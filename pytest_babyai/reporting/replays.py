@@ -205,7 +205,7 @@ class _Scene:
         }
 
     def _columns(self, steps: Sequence[Step]) -> dict[str, Any]:
-        texts = {
+        texts: dict[str, list[Any]] = {
             "observation": [step.observation for step in steps],
             "thinking": [step.thinking for step in steps],
             "output": [step.output for step in steps],
@@ -219,7 +219,10 @@ class _Scene:
             "input_tokens": [step.usage.input_tokens for step in steps],
             "output_tokens": [step.usage.output_tokens for step in steps],
         }
-        return {**{name: self.strings.positions_of(each) for name, each in texts.items()}, **numbers}
+        return {
+            **{name: self.strings.positions_of(each) for name, each in texts.items()},
+            **numbers,
+        }
 
     def _grid(self, grid: GridHistory) -> dict[str, Any]:
         layout = {

@@ -30,6 +30,7 @@ An error has no score: its progression, success and return are missing, never 0.
 from __future__ import annotations
 
 import datetime as dt
+import importlib.util
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_babyai.errors import SettingsError
@@ -85,7 +86,8 @@ def episodes_frame(report: RunReport, *, run_id: str | None = None) -> pd.DataFr
 
     ordered = sorted(report.episodes, key=lambda each: (each.spec, each.nodeid))
     rows = [{"run_id": run_id, "model": report.setup.model_label, **_row(each)} for each in ordered]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    frame: pd.DataFrame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    return frame
 
 
 def write_csv(path: Path, report: RunReport, *, run_id: str | None = None) -> None:
@@ -108,13 +110,11 @@ def write_parquet(path: Path, report: RunReport, *, run_id: str | None = None) -
     Raises:
         SettingsError: pyarrow is not installed, or the file cannot be written.
     """
-    try:
-        import pyarrow  # noqa: F401 - pandas would take several lines to say that it is missing
-    except ImportError:
+    if importlib.util.find_spec("pyarrow") is None:  # pandas would take several lines to say so
         raise SettingsError(
             f"{path}: Parquet needs pyarrow, which is not installed: "
             "pip install 'pytest-babyai[parquet]'"
-        ) from None
+        )
     frame = episodes_frame(report, run_id=run_id)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

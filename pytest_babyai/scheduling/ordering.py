@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pytest_babyai.records import EpisodeSpec
 
 Key = TypeVar("Key")
+PastKey = TypeVar("PastKey", bound="tuple[str | int, ...]")
 
 
 def longest_first(keys: Iterable[Key], duration_of: Callable[[Key], float]) -> list[Key]:
@@ -34,12 +35,12 @@ class DurationEstimates:
         step_limits: Most steps of an episode by task.
     """
 
-    def __init__(
-        self, past_s: Mapping[tuple[str | int, ...], float], step_limits: Mapping[str, int]
-    ) -> None:
+    def __init__(self, past_s: Mapping[PastKey, float], step_limits: Mapping[str, int]) -> None:
         self._step_limits = step_limits
-        self._past_s = dict(past_s)
-        for task, values in _by_task(past_s).items():
+        self._past_s: dict[tuple[str | int, ...], float] = {
+            tuple(key): duration_s for key, duration_s in past_s.items()
+        }
+        for task, values in _by_task(self._past_s).items():
             self._past_s.setdefault((task,), statistics.median(values))
         paces = [
             duration_s / step_limits[str(key[0])]

@@ -120,7 +120,7 @@ def test_a_share_is_not_judged_from_a_few_episodes() -> None:
 
 @pytest.mark.parametrize(("num_errors", "stops"), [(1, False), (3, False), (4, True)])
 def test_a_share_is_exceeded_when_chance_can_no_longer_explain_it(
-    num_errors: int, stops: bool
+    num_errors: int, *, stops: bool
 ) -> None:
     outcomes = [SOLVED] * (20 - num_errors) + [failure()] * num_errors
 
