@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_babyai.__main__ import main
 from pytest_babyai.errors import SettingsError
 from pytest_babyai.project import create_project, find_config, packaged
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_new_project_has_configuration_and_suite(tmp_path: Path) -> None:
@@ -35,7 +38,7 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     target = tmp_path / "file"
     target.write_text("")
 
-    with pytest.raises(SettingsError, match="Not a directory|File exists"):
+    with pytest.raises(SettingsError, match=r"Not a directory|File exists"):
         create_project(target)
 
 
