@@ -249,3 +249,34 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(part) for part in value]
     return value.value if isinstance(value, enum.Enum) else value
+
+
+class OutcomeKind(str, enum.Enum):
+    """What became of an episode, in the words of reports."""
+
+    PASSED = "passed"
+    """Its progression reached the threshold."""
+    INVALID_ANSWERS = "invalid answers"
+    """It stayed below, and most of its answers named no known action."""
+    LIMIT_REACHED = "limit reached"
+    """It stayed below until its step limit."""
+    BELOW_THRESHOLD = "below threshold"
+    """It ended by itself, below the threshold."""
+    INFRASTRUCTURE_FAILURE = "infrastructure failure"
+    """It has no score."""
+
+
+def outcome_kind(outcome: EpisodeOutcome, threshold: float) -> OutcomeKind:
+    """Classifies an outcome; the first kind that fits, in the order of `OutcomeKind`.
+
+    Args:
+        outcome: What came of the episode.
+        threshold: Progression that it had to reach.
+    """
+    if isinstance(outcome, EpisodeFailure):
+        return OutcomeKind.INFRASTRUCTURE_FAILURE
+    if outcome.progression >= threshold:
+        return OutcomeKind.PASSED
+    if 2 * len(outcome.failed_candidates) > outcome.num_steps:
+        return OutcomeKind.INVALID_ANSWERS
+    return OutcomeKind.LIMIT_REACHED if outcome.truncated else OutcomeKind.BELOW_THRESHOLD

@@ -10,6 +10,7 @@ from pytest_babyai.errors import UsageError
 from pytest_babyai.plugin import ordering, reports
 from pytest_babyai.plugin.distribution import own_items, share_of
 from pytest_babyai.plugin.progress import ProgressLine
+from pytest_babyai.plugin.routing import routed_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -74,11 +75,24 @@ class EpisodeHooks:
         self._session.release(item)
         return result
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_setup(self) -> Generator[None, None, None]:
+        """Keeps the output of background episodes off this item."""
+        with routed_output():
+            yield
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_teardown(self) -> Generator[None, None, None]:
+        """Keeps the output of background episodes off this item."""
+        with routed_output():
+            yield
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
         """Fails a test whose episode stayed below the threshold."""
         try:
-            yield
+            with routed_output():
+                yield
         except (AssertionError, pytest.fail.Exception) as error:
             reports.enforce_threshold(self._session, item, error)
             raise

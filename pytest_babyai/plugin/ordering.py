@@ -6,6 +6,7 @@ import itertools
 from collections import deque
 from typing import TYPE_CHECKING
 
+from pytest_babyai.plugin.routing import routed_output
 from pytest_babyai.plugin.selection import PARAMETERS, REPEAT
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def _by_completion(
     ready = deque(episode for episode in waiting if not scheduler.is_pending(episode))
     while waiting:
         while_waiting()
-        episode = ready.popleft() if ready else scheduler.next_finished(POLL_S)
+        with routed_output():
+            episode = ready.popleft() if ready else scheduler.next_finished(POLL_S)
         if episode is not None:
             yield from waiting.pop(episode, ())
 

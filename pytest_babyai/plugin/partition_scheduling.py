@@ -36,7 +36,8 @@ class PartitionScheduling(LoadScheduling):  # type: ignore[misc]  # xdist is not
         if not self._check_nodes_have_same_collection():
             return
         self.collection: list[str] | None = ids
-        self.maxschedchunk = self.maxschedchunk or len(ids)  # what a crash leaves is sent in chunks
+        if self.maxschedchunk is None:  # what a crash leaves is sent in chunks
+            self.maxschedchunk: int | None = len(ids)
         dealt = partition(ids, len(self.nodes))
         for node in self.nodes:
             own = dealt[self._parts[node.gateway.id] % len(dealt)]

@@ -14,11 +14,13 @@ from pytest_babyai.records import (
     EpisodeOutcome,
     EpisodeResult,
     outcome_from_record,
+    outcome_kind,
 )
 from pytest_babyai.reporting.episodes import below_threshold_text, failure_text
 from pytest_babyai.reporting.results import EpisodeReport
 
 if TYPE_CHECKING:
+    from pytest_babyai.plugin.selection import ItemPlan
     from pytest_babyai.plugin.session import EpisodeSession
 
 OUTCOME = pytest.StashKey[EpisodeOutcome]()
@@ -111,6 +113,20 @@ def attach_episode(session: EpisodeSession, item: pytest.Item, report: pytest.Te
         "replay": replay_command(session.config, item),
     }
     setattr(report, ATTRIBUTE, carried)
+
+
+def describe_episode(item: pytest.Item, plan: ItemPlan, outcome: EpisodeOutcome) -> None:
+    """Gives an item the properties that JUnit files carry."""
+    properties: dict[str, object] = {
+        "babyai_outcome": outcome_kind(outcome, plan.threshold).value,
+        "babyai_steps": outcome.num_steps,
+        "babyai_input_tokens": outcome.usage.input_tokens,
+        "babyai_output_tokens": outcome.usage.output_tokens,
+    }
+    if isinstance(outcome, EpisodeResult):
+        properties["babyai_return"] = outcome.episode_return
+    known = {name: value for name, value in properties.items() if value is not None}
+    item.user_properties.extend(known.items())
 
 
 def attach_finished(session: EpisodeSession, report: pytest.TestReport) -> None:

@@ -10,6 +10,7 @@ from pytest_babyai.environment import STEP_LIMITS, environment_factory
 from pytest_babyai.gateway.client import Gateway, open_gateway
 from pytest_babyai.plugin.distribution import split_evenly
 from pytest_babyai.plugin.progress import progress_text
+from pytest_babyai.plugin.routing import HeldBack, Router, held_back
 from pytest_babyai.rollout import RolloutOptions, run_episode
 from pytest_babyai.scheduler import LoopThread, Scheduler
 
@@ -49,6 +50,8 @@ class EpisodeRun:
         self.num_steps = 0
         self.journal: SessionJournal | None = None
         self._settings = selection.settings
+        self._held: dict[PlannedEpisode, HeldBack] = {}
+        self._router = Router()
         self._environments: dict[int, Callable[[str], Environment]] = {}
         self._environment_factory(0)
         self._server = _start_server(selection)
@@ -68,6 +71,7 @@ class EpisodeRun:
         self._started_s = time.monotonic()
         # Thousands of collected items would be searched for garbage again and again.
         gc.freeze()
+        self._router.install()
 
     def look_ahead(self, episodes: Iterable[PlannedEpisode]) -> None:
         """Starts episodes that will be asked for, those that may take longest first.
@@ -99,23 +103,35 @@ class EpisodeRun:
     def close(self) -> None:
         """Cancels what still runs, and ends gateway, server and thread."""
         gc.unfreeze()
+        self._router.uninstall()
         self.scheduler.cancel()
         self._thread.run(self._gateway.close())
         self._thread.close()
         _stop(self._server)
 
+    def let_out(self, episode: PlannedEpisode) -> None:
+        """Prints, logs and warns what an episode did, in the item that it belongs to."""
+        for call in self._held.pop(episode, ()):
+            call()
+
     async def _play(self, episode: PlannedEpisode) -> EpisodeOutcome:
-        outcome = await run_episode(
+        with held_back() as held:
+            outcome = await self._rollout(episode)
+        if held:
+            self._held[episode] = held
+        # Finished means kept: nothing that was reported can be lost.
+        if self.journal is not None:
+            await self.journal.record(episode, outcome)
+        return outcome
+
+    async def _rollout(self, episode: PlannedEpisode) -> EpisodeOutcome:
+        return await run_episode(
             episode.spec,
             client=self._gateway,
             make_environment=self._environment_factory(episode.num_dists),
             options=_rollout_options(self._settings, episode),
             on_step=self._count_step,
         )
-        # Finished means kept: nothing that was reported can be lost.
-        if self.journal is not None:
-            await self.journal.record(episode, outcome)
-        return outcome
 
     def _count_step(self, _step: object) -> None:
         self.num_steps += 1

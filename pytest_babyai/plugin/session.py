@@ -11,7 +11,13 @@ import pytest
 from pytest_babyai.errors import UsageError
 from pytest_babyai.plugin.distribution import share_of
 from pytest_babyai.plugin.recording import CarriedJournal, open_journal
-from pytest_babyai.plugin.reports import OUTCOME, WAITED_S, episode_of, failure_of
+from pytest_babyai.plugin.reports import (
+    OUTCOME,
+    WAITED_S,
+    describe_episode,
+    episode_of,
+    failure_of,
+)
 from pytest_babyai.plugin.selection import ItemPlan, Selection
 from pytest_babyai.records import Episode, EpisodeFailure
 
@@ -168,12 +174,15 @@ class EpisodeSession:
             pytest.fail("babyai_episode needs a test with @pytest.mark.babyai", pytrace=False)
         started_s = time.perf_counter()
         try:
-            outcome = self.start_run().outcome(plan.episode)
+            run = self.start_run()
+            outcome = run.outcome(plan.episode)
+            run.let_out(plan.episode)
         except UsageError as error:
             self._end(error)
         finally:
             item.stash[WAITED_S] = time.perf_counter() - started_s
         item.stash[OUTCOME] = outcome
+        describe_episode(item, plan, outcome)
         if isinstance(outcome, EpisodeFailure):
             pytest.fail(failure_of(self, item, outcome), pytrace=False)
         return Episode(outcome, plan.threshold)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import altair as alt
 
-    from pytest_babyai.gate import Comparison
+    from pytest_babyai.gate import Comparison, VariantComparison
     from pytest_babyai.reporting.chart_themes import ChartTheme
     from pytest_babyai.reporting.measures import Measure
     from pytest_babyai.reporting.results import RunReport, VariantSummary
@@ -74,8 +74,7 @@ def measure_chart(
     labels = base.mark_text(align="left", dx=6, color=theme.ink, fontSize=12, aria=False).encode(
         x="high:Q", text="label:N"
     )
-    drawn: alt.LayerChart = _styled(alt, bars + spread + labels, theme)
-    return drawn
+    return _styled(alt, bars + spread + labels, theme)
 
 
 def forest_chart(
@@ -87,7 +86,7 @@ def forest_chart(
         SettingsError: Altair is not installed.
     """
     alt = _altair()
-    rows = [_difference_row(comparison, position, measure) for position in _positions(comparison)]
+    rows = [_difference_row(comparison, each, measure) for each in comparison.variants]
     end = max((abs(row[side]) for row in rows for side in ("low", "high")), default=0.0) or 1.0
     base = alt.Chart(alt.Data(values=rows)).encode(y=_names_axis(alt))
     color = alt.Color(
@@ -109,10 +108,7 @@ def forest_chart(
     labels = base.mark_text(align="left", dx=10, fontSize=12, aria=False).encode(
         x=alt.datum(end * 1.05), text="label:N", color=color
     )
-    drawn: alt.LayerChart = _styled(
-        alt, zero.encode(x="zero:Q") + intervals + dots + labels, theme, _FOREST_WIDTH
-    )
-    return drawn
+    return _styled(alt, zero.encode(x="zero:Q") + intervals + dots + labels, theme, _FOREST_WIDTH)
 
 
 def chart_svg(chart: alt.LayerChart) -> str:
@@ -201,12 +197,9 @@ def _room_for_labels(rows: Sequence[Mapping[str, Any]]) -> float:
     return plot / max(plot / 4, plot - 8 - longest * _CHARACTER_WIDTH)
 
 
-def _positions(comparison: Comparison) -> range:
-    return range(len(comparison.variants))
-
-
-def _difference_row(comparison: Comparison, position: int, measure: Measure) -> dict[str, Any]:
-    variant = comparison.variants[position]
+def _difference_row(
+    comparison: Comparison, variant: VariantComparison, measure: Measure
+) -> dict[str, Any]:
     found = variant.metrics[measure.name]
     interval, center = found.difference.interval, found.difference.mean or 0.0
     text = difference_text(found, measure)
@@ -225,14 +218,8 @@ def _difference_row(comparison: Comparison, position: int, measure: Measure) -> 
 
 
 def _names_axis(alt: Any) -> Any:
-    axis = alt.Axis(
-        title=None,
-        ticks=False,
-        domain=False,
-        labelLimit=_LABEL_WIDTH,
-        labelPadding=8,
-        minExtent=_LABEL_WIDTH,
-    )
+    plain = {"title": None, "ticks": False, "domain": False}
+    axis = alt.Axis(**plain, labelLimit=_LABEL_WIDTH, labelPadding=8, minExtent=_LABEL_WIDTH)
     return alt.Y("variant:N", sort=None, axis=axis)
 
 
@@ -263,9 +250,9 @@ def _color_scale(alt: Any, variants: Sequence[str], theme: ChartTheme) -> Any:
     return alt.Scale(domain=list(variants), range=colors)
 
 
-def _styled(alt: Any, chart: Any, theme: ChartTheme, width: int = _WIDTH) -> Any:
-    return (
-        chart.properties(width=width - _LABEL_WIDTH, height=alt.Step(_ROW_HEIGHT))
+def _styled(altair: Any, chart: Any, theme: ChartTheme, width: int = _WIDTH) -> alt.LayerChart:
+    styled: alt.LayerChart = (
+        chart.properties(width=width - _LABEL_WIDTH, height=altair.Step(_ROW_HEIGHT))
         .configure(font=_FONT, background=theme.background, padding=2)
         .configure_axis(
             labelColor=theme.ink, labelFontSize=12, gridColor=theme.line, gridOpacity=0.8
@@ -274,6 +261,7 @@ def _styled(alt: Any, chart: Any, theme: ChartTheme, width: int = _WIDTH) -> Any
         .configure_title(color=theme.ink, fontSize=14, anchor="start", offset=10)
         .configure_view(stroke=None)
     )
+    return styled
 
 
 def _altair() -> Any:

@@ -18,9 +18,9 @@ from pytest_babyai.reporting.forecast import (
     wall_time_s,
 )
 from pytest_babyai.reporting.numbers import (
-    RATE,
     SCORE,
     UNICODE,
+    NumberFormat,
     Symbols,
     count_of,
     format_duration,
@@ -34,7 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _MIN_WIDTH = 20
-_HEADERS = ("variant", "task", "episodes", "requests", "tokens", "cost", "from")
+_HEADERS = ("variant", "task", "episodes", "requests", "tokens", "cost")
+_GAP = 2
+_NUM_NAMED = 3
+_POINTS = NumberFormat(1, 100.0, " percentage points")
+_THOUSAND = 1_000
+_MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ def plan_lines(plan: RunPlan, *, width: int = 80, symbols: Symbols = UNICODE) ->
     if plan.groups:
         rows = [_cells(group, symbols) for group in plan.groups]
         yield Line("")
-        for line in table_lines(_HEADERS, rows, width=width, ellipsis=symbols.ellipsis):
+        for line in _table(rows, width, symbols):
             yield Line(line)
     yield Line("")
     yield from _wrapped([_totals(plan, symbols)], width, {"bold": True})
@@ -90,17 +95,28 @@ def _scope(plan: RunPlan, symbols: Symbols) -> str:
     return f" {symbols.dot} ".join(parts)
 
 
+def _table(rows: Sequence[Sequence[str]], width: int, symbols: Symbols) -> Iterator[str]:
+    # The usual table pads its headers; without that the longest packaged names fit 80 columns.
+    table = [_HEADERS, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(_HEADERS))]
+    if sum(widths) + _GAP * (len(widths) - 1) > width:
+        yield from table_lines(_HEADERS, rows, width=width, ellipsis=symbols.ellipsis)
+        return
+    for row in (table[0], ["-" * each for each in widths], *rows):
+        names = [row[column].ljust(widths[column]) for column in (0, 1)]
+        numbers = [cell.rjust(each) for cell, each in zip(row[2:], widths[2:], strict=True)]
+        yield (" " * _GAP).join([*names, *numbers])
+
+
 def _cells(group: PlannedGroup, symbols: Symbols) -> list[str]:
     forecast, number = group.forecast, group.num_episodes
-    basis = count_of(forecast.num_past, "episode") if forecast.num_past else "assumption"
     return [
         group.variant,
         group.task,
         f"{number:,}",
         _rounded(number * forecast.num_requests),
-        _amount(number, forecast.num_tokens, symbols),
+        _tokens(None if forecast.num_tokens is None else number * forecast.num_tokens, symbols),
         _dollars(None if forecast.cost is None else number * forecast.cost, symbols),
-        basis,
     ]
 
 
@@ -112,7 +128,7 @@ def _totals(plan: RunPlan, symbols: Symbols) -> str:
     duration = format_duration(wall_time_s(groups, plan.concurrency))
     parts = [
         f"about {_rounded(num_requests)} requests",
-        f"{_amount(1, tokens, symbols)} tokens",
+        f"{_tokens(tokens, symbols)} tokens",
         f"cost {_dollars(cost, symbols)}",
         f"{duration} with {count_of(plan.concurrency, 'request')} in flight",
     ]
@@ -120,7 +136,7 @@ def _totals(plan: RunPlan, symbols: Symbols) -> str:
 
 
 def _detects(plan: RunPlan, symbols: Symbols) -> str:
-    success = format_number(plan.detectable.success, RATE, symbols)
+    success = format_number(plan.detectable.success, _POINTS, symbols)
     progression = format_number(plan.detectable.progression, SCORE, symbols)
     return (
         "smallest difference between two variants that it can detect "
@@ -132,8 +148,9 @@ def _basis(plan: RunPlan) -> Iterator[str]:
     num_past = sum(group.forecast.num_past for group in plan.groups)
     if num_past:
         yield f"Requests, tokens, cost and time rest on {count_of(num_past, 'past episode')}."
-    if any(not group.forecast.num_past for group in plan.groups):
-        where = " where none was played before" if num_past else ""
+    assumed = [group for group in plan.groups if not group.forecast.num_past]
+    if assumed:
+        where = f" for {_named(assumed)}, not played before" if num_past else ""
         yield (
             f"Assumed{where}: every episode plays to its step limit, "
             f"{ASSUMED_INPUT_TOKENS:,} + {ASSUMED_OUTPUT_TOKENS:,} tokens and "
@@ -166,8 +183,21 @@ def _total(parts: Iterable[tuple[int, float | None]]) -> float | None:
     return math.fsum(known) if len(known) == len(values) else None
 
 
-def _amount(number: int, each: float | None, symbols: Symbols) -> str:
-    return symbols.dash if each is None else _rounded(number * each)
+def _named(groups: Sequence[PlannedGroup]) -> str:
+    names = [f"{group.variant} on {group.task}" for group in groups[:_NUM_NAMED]]
+    if len(groups) > _NUM_NAMED:
+        names.append(f"{len(groups) - _NUM_NAMED} more")
+    return ", ".join(names)
+
+
+def _tokens(number: float | None, symbols: Symbols) -> str:
+    if number is None:
+        return symbols.dash
+    if number < _THOUSAND:
+        return _rounded(number)
+    if round(number / _THOUSAND, 1) < _THOUSAND:
+        return f"{number / _THOUSAND:.1f}k"
+    return f"{number / _MILLION:,.1f}M"
 
 
 def _rounded(value: float) -> str:

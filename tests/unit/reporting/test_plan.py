@@ -178,7 +178,7 @@ def test_the_plan_of_a_first_run_names_its_assumptions() -> None:
     found = joined(plan(specs()))
 
     assert "plan: 80 episodes · seeds: 200–219" in found  # noqa: RUF001
-    assert "about 7,680 requests · 11,136,000 tokens · cost – · 2 min 34 s" in found  # noqa: RUF001
+    assert "about 7,680 requests · 11.1M tokens · cost – · 2 min 34 s" in found  # noqa: RUF001
     assert "every episode plays to its step limit, 1,300 + 150 tokens and 1 s a request" in found
     assert "success 50%, variants unrelated, tasks of one seed correlated by 0.2" in found
     assert "past episodes" not in found
@@ -194,7 +194,7 @@ def test_the_plan_with_a_past_says_what_it_rests_on() -> None:
 
     found = joined(plan(specs(), results))
 
-    assert "about 800 requests · 80,000 tokens · cost $0.8000 · 8.0 s" in found
+    assert "about 800 requests · 80.0k tokens · cost $0.8000 · 8.0 s" in found
     assert "rest on 12 past episodes" in found
     assert "step limit" not in found
 
@@ -204,8 +204,23 @@ def test_a_row_shows_a_variant_and_task() -> None:
 
     rows = [line.split() for line in text(plan(specs(), results)).splitlines()]
 
-    assert ["baseline", "goto", "20", "200", "20,000", "$10.00", "1", "episode"] in rows
-    assert ["history", "goto", "20", "1,280", "1,856,000", "–", "assumption"] in rows  # noqa: RUF001
+    assert ["baseline", "goto", "20", "200", "20.0k", "$10.00"] in rows
+    assert ["history", "goto", "20", "1,280", "1.9M", "–"] in rows  # noqa: RUF001
+
+
+def test_groups_without_a_past_are_named() -> None:
+    found = joined(plan(specs(), [past("baseline", "goto")]))
+
+    assert (
+        "Assumed for baseline on open, history on goto, history on open, not played before: every"
+        in found
+    )
+
+
+def test_many_groups_without_a_past_are_counted() -> None:
+    found = joined(plan(specs("abc"), [past("a", "goto")]))
+
+    assert "Assumed for a on open, b on goto, b on open, 2 more, not played before" in found
 
 
 def test_unknown_prices_are_said_once() -> None:
@@ -234,6 +249,15 @@ def test_lines_fit_the_terminal(width: int) -> None:
     lines = text(plan(specs(["history_and_reasoning", "baseline"])), width).splitlines()
 
     assert max(map(len, lines)) <= width
+
+
+def test_the_packaged_variants_and_tasks_fit_a_usual_terminal_as_rows() -> None:
+    planned = specs(["history_and_reasoning"], ["pick_up_seq_go_to"])
+    groups = plan_groups(planned, [], {"pick_up_seq_go_to": 128})
+
+    lines = text(plan([], groups=groups), 80).splitlines()
+
+    assert any(line.startswith("history_and_reasoning  pick_up_seq_go_to") for line in lines)
 
 
 def test_a_terminal_without_unicode_gets_ascii() -> None:

@@ -1,0 +1,77 @@
+"""A headless Chromium that cannot reach anything, and pages that must not complain."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+OpenPage = "Callable[..., Page]"
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def cannot_run(reason: str) -> NoReturn:
+    if os.environ.get("BABYAI_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"{reason}, and BABYAI_REQUIRE_BROWSER=1", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        cannot_run("no Chromium on PATH")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        cannot_run("playwright is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens a file; in the end it must have logged no error and asked for nothing else."""
+    contexts, problems, requests = [], [], []
+    allowed = set()
+
+    def open_file(path: Path, fragment: str = "", *, width: int = 1400, **options: object) -> Page:
+        viewport = {"width": width, "height": 900}
+        context = browser.new_context(viewport=viewport, **options)  # type: ignore[arg-type]
+        contexts.append(context)
+        context.set_offline(True)
+        page = context.new_page()
+        page.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url.partition("#")[0]))
+        allowed.update({path.as_uri(), "data:,"})
+        page.goto(path.as_uri() + fragment)
+        if options.get("java_script_enabled", True):
+            page.wait_for_selector("tbody tr[data-episode]")
+        return page
+
+    yield open_file
+    for context in contexts:
+        context.close()
+    assert problems == []
+    assert set(requests) <= allowed

@@ -1,0 +1,124 @@
+"""Runs with real trajectories, played through the environment without any model."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from pytest_babyai.environment import make_env
+from pytest_babyai.records import (
+    AnswerStatus,
+    EpisodeFailure,
+    EpisodeResult,
+    EpisodeSpec,
+    Step,
+    Usage,
+)
+from pytest_babyai.reporting.results import EpisodeReport, RunReport, RunSetup
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_babyai.environment.babyai import BabyAIEnvironment
+    from pytest_babyai.records import EpisodeOutcome
+
+VARIANTS = ("plain", "history")
+TASKS = ("goto", "open")
+SEEDS = (200, 201, 202)
+NUM_EPISODES = len(VARIANTS) * len(TASKS) * len(SEEDS)
+MARKUP = "</script><script>window.broken=1</script><img src=x onerror=window.broken=1>`|$title"
+
+
+def environment_of(report: EpisodeReport) -> BabyAIEnvironment:
+    return make_env("babyai", report.spec.task)
+
+
+def random_actions(spec: EpisodeSpec, num_steps: int) -> list[str]:
+    names = make_env("babyai", spec.task).language_action_space
+    return random.Random(str(spec)).choices(names, (2, 2, 5, 2, 1, 2), k=num_steps)
+
+
+def play(spec: EpisodeSpec, actions: Sequence[str], text: str = "") -> EpisodeResult:
+    """Plays the actions; ``text`` stands for what a model writes."""
+    environment = make_env("babyai", spec.task)
+    seen, _ = environment.reset(seed=spec.seed)
+    steps: list[Step] = []
+    terminated = False
+    for number, action in enumerate(actions, start=1):
+        observation = seen["text"]["long_term_context"]
+        seen, reward, terminated, _, _ = environment.step(action)
+        is_valid = number % 5 != 0 or action != environment.default_action
+        steps.append(
+            Step(
+                observation=observation,
+                output=f'{{"thinking": "thought {number} {text}", "action": "{action}"}}',
+                thinking=f"thought {number} {text}",
+                candidate=action if is_valid else f"fly {text}",
+                action=action,
+                reward=reward,
+                status=AnswerStatus.VALID if is_valid else AnswerStatus.UNKNOWN_ACTION,
+                latency_ms=12.0 + number,
+                usage=Usage(100 + number, 20),
+            )
+        )
+        if terminated:
+            break
+    return _result(spec, environment, steps, terminated=terminated)
+
+
+def _result(
+    spec: EpisodeSpec, environment: BabyAIEnvironment, steps: list[Step], *, terminated: bool
+) -> EpisodeResult:
+    stats = environment.get_stats()
+    invalid = [step.candidate for step in steps if step.status is not AnswerStatus.VALID]
+    return EpisodeResult(
+        spec=spec,
+        episode_id=f"id-{spec}",
+        mission=stats["mission"],
+        max_steps=environment.max_steps,
+        progression=stats["progression"],
+        episode_return=sum(step.reward for step in steps),
+        num_steps=len(steps),
+        terminated=terminated,
+        truncated=not terminated,
+        usage=sum((step.usage for step in steps), Usage(0, 0, None)),
+        failed_candidates=tuple(invalid),
+        num_fallbacks=0,
+        num_retries=0,
+        started_at_s=0.0,
+        duration_s=len(steps) / 10,
+        steps=tuple(steps),
+    )
+
+
+def failed(spec: EpisodeSpec, message: str) -> EpisodeFailure:
+    return EpisodeFailure(spec, f"id-{spec}", "rate limit", message, 0, 4, Usage(), 0.0, 2.0)
+
+
+def run_of(
+    outcomes: Sequence[EpisodeOutcome], model: str = "demo", variants: Sequence[str] = VARIANTS
+) -> RunReport:
+    episodes = [
+        EpisodeReport(
+            f"test.py::test[{each.spec}]", each, 1.0, f"pytest 'test.py::test[{each.spec}]'"
+        )
+        for each in outcomes
+    ]
+    setup = RunSetup(model, False, "builtin", tuple(variants), TASKS)
+    return RunReport(setup, tuple(episodes), len(episodes), 3.0)
+
+
+def played_run() -> RunReport:
+    """Returns a run of two variants, whose last episode is an error."""
+    specs = [EpisodeSpec(v, task, seed) for v in VARIANTS for task in TASKS for seed in SEEDS]
+    outcomes: list[EpisodeOutcome] = [play(spec, random_actions(spec, 40)) for spec in specs]
+    outcomes[-1] = failed(specs[-1], "the provider kept answering 429")
+    return run_of(outcomes)
+
+
+def hostile_run() -> RunReport:
+    """Returns a run in which everything that others write is markup."""
+    spec = EpisodeSpec(f"plain{MARKUP}", "goto", 200)
+    played = play(spec, random_actions(spec, 12), MARKUP)
+    lost = failed(EpisodeSpec(f"plain{MARKUP}", "goto", 201), MARKUP)
+    return run_of([played, lost], model=MARKUP, variants=[spec.variant])
