@@ -47,7 +47,7 @@ class LoopThread:
             future.cancel()
             raise
 
-    def close(self, timeout_s: float = 5.0) -> None:
+    def close(self, timeout_s: float = 1.5) -> None:
         """Cancels what still runs, waits for it up to ``timeout_s``, and ends the thread."""
         if self.loop.is_closed():
             return

@@ -29,8 +29,10 @@ def past_durations(
     *,
     num_runs: int = NUM_RUNS,
     num_entries: int = NUM_ENTRIES,
-) -> Mapping[tuple[str, str], float]:
-    """Returns median seconds of an episode by (variant, task), out of the newest runs.
+) -> Mapping[tuple[str | int, ...], float]:
+    """Returns median seconds of an episode out of the newest runs.
+
+    The keys are (variant, task, seed) and, over all seeds, (variant, task).
 
     Trajectories stay unread, and the work is bounded; damaged runs are left out.
 
@@ -40,11 +42,12 @@ def past_durations(
         num_runs: Runs to look at.
         num_entries: Entries to look at in each.
     """
-    durations_s: dict[tuple[str, str], list[float]] = collections.defaultdict(list)
+    durations_s: dict[tuple[str | int, ...], list[float]] = collections.defaultdict(list)
     logs = (log for log in newest_runs(root) if model_label in {None, log.manifest.model_label})
     for log in itertools.islice(logs, num_runs):
         for key, result in _results(log, num_entries):
             durations_s[key.variant, key.task].append(result.duration_s)
+            durations_s[key.variant, key.task, key.seed].append(result.duration_s)
     return {episode: statistics.median(values) for episode, values in durations_s.items()}
 
 

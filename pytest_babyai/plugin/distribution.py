@@ -92,6 +92,8 @@ class ControllerHooks:
     """What the controller does; nothing of it is noticed where nobody plays episodes."""
 
     def __init__(self, config: pytest.Config) -> None:
+        if config.getoption("babyai_plan"):
+            raise pytest.UsageError("--babyai-plan plays nothing; leave out -n")
         self._config = config
         self._session: EpisodeSession | None = None
         self._parts: dict[str, int] = {}

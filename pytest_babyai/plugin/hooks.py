@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,14 +12,19 @@ import pytest
 from pytest_babyai.errors import UsageError
 from pytest_babyai.plugin import ordering, reports
 from pytest_babyai.plugin.distribution import own_items, share_of
+from pytest_babyai.plugin.planning import print_plan
 from pytest_babyai.plugin.progress import ProgressLine
 from pytest_babyai.plugin.routing import routed_output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from pytest_babyai.plugin.selection import ItemPlan
     from pytest_babyai.plugin.session import EpisodeSession
+
+
+BUDGET_EXIT = 8
+"""Exit code of a run whose budget was used up before all episodes were played."""
 
 
 class EpisodeHooks:
@@ -43,9 +51,13 @@ class EpisodeHooks:
         if not plans:
             return None
         self._session.agenda.add(plans)
+        if self._session.selection.settings.plan == "on":
+            print_plan(self._session)
+            return True
         try:
             run = self._session.start_run()
-            run.look_ahead(p.episode for item, p in plans.items() if not _may_be_skipped(item))
+            early = (plan.episode for item, plan in plans.items() if not _may_be_skipped(item))
+            run.look_ahead(early, self._session.past_durations())
         except UsageError as error:
             if share is not None:
                 return None  # every item of this worker will tell of it
@@ -112,11 +124,16 @@ class EpisodeHooks:
         return report
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
-        """Ends what runs in the background."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Ends what runs in the background; a used up budget has an exit code of its own."""
         self._clear_progress()
-        self._session.close()
+        with uninterrupted():
+            self._session.close()
         reports.hand_over_finished(self._session)
+        ended = {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
+        run = self._session.run
+        if run and run.controls.budget_reason() and run.scheduler.refusal:
+            session.exitstatus = BUDGET_EXIT if session.exitstatus in ended else session.exitstatus
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self) -> None:
@@ -144,3 +161,16 @@ def _keeps_item_order(config: pytest.Config) -> bool:
 def _may_be_skipped(item: pytest.Item) -> bool:
     # Such an item starts its episode when it is reached, lest a skipped one be paid for.
     return any(item.get_closest_marker(name) for name in ("skip", "skipif", "xfail"))
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Lets a second Ctrl-C wait for the orderly end that the first one has begun."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -123,6 +123,11 @@ class EpisodeJournal:
         self._reused = {k: e for k, e in latest if isinstance(e.outcome, EpisodeResult)}
         return [[list(astuple(k)), e.outcome.to_record()] for k, e in self._reused.items()]
 
+    def add_notes(self, notes: Mapping[str, Any]) -> None:
+        """Adds JSON types to the manifest; a full disk has been complained of already."""
+        with suppress(JournalError):
+            self._journal.add_notes(notes)
+
     def close(self, *, finished: bool) -> None:
         """Ends the writing.
 

@@ -113,6 +113,14 @@ def attach_episode(session: EpisodeSession, item: pytest.Item, report: pytest.Te
         "replay": replay_command(session.config, item),
     }
     setattr(report, ATTRIBUTE, carried)
+    _shorten_reason(report)
+
+
+def _shorten_reason(report: pytest.TestReport) -> None:
+    # pytest's one-line summary shortens a reason by itself, except where CI is set.
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None and report.failed:
+        crash.message = crash.message.partition("\n")[0]
 
 
 def describe_episode(item: pytest.Item, plan: ItemPlan, outcome: EpisodeOutcome) -> None:

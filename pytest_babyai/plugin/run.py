@@ -1,29 +1,27 @@
-"""The background of a run: event loop, local model server, gateway, scheduler."""
+"""The episodes of a session, played in the background."""
 
 from __future__ import annotations
 
-import gc
 import time
 from typing import TYPE_CHECKING
 
 from pytest_babyai.environment import STEP_LIMITS, environment_factory
-from pytest_babyai.gateway.client import Gateway, open_gateway
-from pytest_babyai.plugin.distribution import split_evenly
+from pytest_babyai.plugin.background import Background
+from pytest_babyai.plugin.controls import RunControls
 from pytest_babyai.plugin.progress import progress_text
-from pytest_babyai.plugin.routing import HeldBack, Router, held_back
+from pytest_babyai.plugin.routing import HeldBack, held_back
 from pytest_babyai.rollout import RolloutOptions, run_episode
-from pytest_babyai.scheduler import LoopThread, Scheduler
+from pytest_babyai.scheduler import Scheduler
+from pytest_babyai.scheduling import DurationEstimates, longest_first, model_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from pytest_babyai.environment import Environment
-    from pytest_babyai.offline import OfflineServer
     from pytest_babyai.plugin.distribution import Share
     from pytest_babyai.plugin.recording import SessionJournal
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
     from pytest_babyai.records import EpisodeOutcome
-    from pytest_babyai.settings.model import Settings
 
 
 class EpisodeRun:
@@ -32,87 +30,81 @@ class EpisodeRun:
     Args:
         selection: Settings and gateway configuration of the run.
         share: What this process plays, None for all.
+        num_planned: Episodes that are to be played.
 
     Attributes:
-        num_steps: Steps played so far.
+        controls: What holds the run back.
         journal: Where finished episodes are kept; None keeps none.
         scheduler: What plays them.
 
     Raises:
-        ServerStartError: The offline model server did not start.
-        ConfigurationError: The gateway refused its configuration.
-        CredentialsError: An API key is missing.
-        GatewayError: No gateway answers at the given URL.
         EnvironmentUnavailableError: The chosen environment is not installed.
+        UsageError: As `Background`.
     """
 
-    def __init__(self, selection: Selection, share: Share | None = None) -> None:
-        self.num_steps = 0
+    def __init__(
+        self, selection: Selection, share: Share | None = None, num_planned: int = 0
+    ) -> None:
+        settings = selection.settings
+        self._settings = settings
+        self._environments = _Environments(settings.environment)
+        self._environments.of(0)
+        self._background = Background(selection)
         self.journal: SessionJournal | None = None
-        self._settings = selection.settings
-        self._held: dict[PlannedEpisode, HeldBack] = {}
-        self._router = Router()
-        self._environments: dict[int, Callable[[str], Environment]] = {}
-        self._environment_factory(0)
-        self._server = _start_server(selection)
-        self._thread = LoopThread()
-        try:
-            self._gateway = self._thread.run(_open(selection, self._server))
-        except BaseException:
-            self._thread.close()
-            _stop(self._server)
-            raise
-        concurrency = self._settings.concurrency
+        self.controls = RunControls(settings, share, num_planned)
         self.scheduler: Scheduler[PlannedEpisode] = Scheduler(
-            self._thread,
+            self._background.thread,
             self._play,
-            concurrency=split_evenly(concurrency, share) if share else concurrency,
+            concurrency=self.controls.concurrency,
+            stop_reason=self.controls.stop_reason,
         )
+        self._client = self.controls.observed(self._background.gateway)
+        self._held: dict[PlannedEpisode, HeldBack] = {}
         self._started_s = time.monotonic()
-        # Thousands of collected items would be searched for garbage again and again.
-        gc.freeze()
-        self._router.install()
 
-    def look_ahead(self, episodes: Iterable[PlannedEpisode]) -> None:
-        """Starts episodes that will be asked for, those that may take longest first.
+    def look_ahead(
+        self,
+        episodes: Iterable[PlannedEpisode],
+        past_s: Mapping[tuple[str | int, ...], float],
+    ) -> None:
+        """Starts episodes that will be asked for, those that will take longest first.
 
-        A long episode that starts last would run alone at the end.
+        Args:
+            episodes: The episodes; those that the journal has are not played again.
+            past_s: How long they took before, as `journal.past_durations` gives it.
         """
         wanted = dict.fromkeys(episodes)
         if self.journal is not None:
             for episode, outcome in self.journal.reuse(wanted).items():
                 self.scheduler.replace(episode, outcome)
                 del wanted[episode]
-        order = sorted(wanted, key=lambda episode: -STEP_LIMITS[episode.spec.task])
-        self.scheduler.submit(order)
+        estimates = DurationEstimates(past_s, STEP_LIMITS)
+        self.scheduler.submit(longest_first(wanted, lambda e: estimates.duration_of(e.spec)))
 
     def outcome(self, episode: PlannedEpisode) -> EpisodeOutcome:
         """Waits for an episode, and starts it if nobody has.
 
         Raises:
             UsageError: The run cannot go on.
+            NotStartedError: A bound of the run was reached before.
         """
         outcome = self.scheduler.future(episode).result()
         return self.journal.with_steps(episode, outcome) if self.journal else outcome
-
-    def progress_text(self) -> str:
-        """Tells how far the run is, in one line."""
-        elapsed_s = time.monotonic() - self._started_s
-        return progress_text(self.scheduler.progress(), self.num_steps, elapsed_s)
-
-    def close(self) -> None:
-        """Cancels what still runs, and ends gateway, server and thread."""
-        gc.unfreeze()
-        self._router.uninstall()
-        self.scheduler.cancel()
-        self._thread.run(self._gateway.close())
-        self._thread.close()
-        _stop(self._server)
 
     def let_out(self, episode: PlannedEpisode) -> None:
         """Prints, logs and warns what an episode did, in the item that it belongs to."""
         for call in self._held.pop(episode, ()):
             call()
+
+    def progress_text(self) -> str:
+        """Tells how far the run is, in one line."""
+        elapsed_s = time.monotonic() - self._started_s
+        return progress_text(self.scheduler.progress(), self.controls.num_steps, elapsed_s)
+
+    def close(self) -> None:
+        """Cancels what still runs, and ends what runs behind."""
+        self.scheduler.cancel()
+        self._background.close()
 
     async def _play(self, episode: PlannedEpisode) -> EpisodeOutcome:
         with held_back() as held:
@@ -122,56 +114,37 @@ class EpisodeRun:
         # Finished means kept: nothing that was reported can be lost.
         if self.journal is not None:
             await self.journal.record(episode, outcome)
+        self.controls.count_episode(outcome)
         return outcome
 
     async def _rollout(self, episode: PlannedEpisode) -> EpisodeOutcome:
+        settings, spec = self._settings, episode.spec
+        # Without repeats the provider's own chance is left alone, and its cache as well.
+        seed = model_seed(spec.seed, spec.task, episode.repeat) if episode.is_repeated else None
+        options = RolloutOptions(
+            history_length=episode.history_length,
+            max_attempts=settings.max_attempts,
+            on_error=settings.on_error,
+            episode_timeout_s=settings.episode_timeout_s,
+            model_seed=seed,
+        )
         return await run_episode(
-            episode.spec,
-            client=self._gateway,
-            make_environment=self._environment_factory(episode.num_dists),
-            options=_rollout_options(self._settings, episode),
-            on_step=self._count_step,
+            spec,
+            client=self._client,
+            make_environment=self._environments.of(episode.num_dists),
+            options=options,
+            on_step=self.controls.count_step,
         )
 
-    def _count_step(self, _step: object) -> None:
-        self.num_steps += 1
 
-    def _environment_factory(self, num_dists: int) -> Callable[[str], Environment]:
-        if num_dists not in self._environments:
-            kind = self._settings.environment
-            self._environments[num_dists] = environment_factory(kind, num_dists=num_dists)
-        return self._environments[num_dists]
+class _Environments:
+    """Makes the factories of environments, one for each number of distractors."""
 
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._factories: dict[int, Callable[[str], Environment]] = {}
 
-def _rollout_options(settings: Settings, episode: PlannedEpisode) -> RolloutOptions:
-    return RolloutOptions(
-        history_length=episode.history_length,
-        max_attempts=settings.max_attempts,
-        on_error=settings.on_error,
-    )
-
-
-def _start_server(selection: Selection) -> OfflineServer | None:
-    port = selection.configuration.offline_port
-    if port is None or selection.settings.gateway_url is not None:
-        return None
-    from pytest_babyai.offline import OfflineServer  # nothing of it is needed elsewhere
-
-    server = OfflineServer(port=port)
-    server.start()
-    return server
-
-
-async def _open(selection: Selection, server: OfflineServer | None) -> Gateway:
-    configuration = selection.configuration
-    if server is not None:
-        configuration = configuration.with_api_base(f"{server.url}/v1")
-    settings = selection.settings
-    return await open_gateway(
-        configuration, gateway_url=settings.gateway_url, timeout_s=settings.timeout_s
-    )
-
-
-def _stop(server: OfflineServer | None) -> None:
-    if server is not None:
-        server.stop()
+    def of(self, num_dists: int) -> Callable[[str], Environment]:
+        if num_dists not in self._factories:
+            self._factories[num_dists] = environment_factory(self._kind, num_dists=num_dists)
+        return self._factories[num_dists]

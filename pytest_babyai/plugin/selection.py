@@ -44,6 +44,7 @@ class PlannedEpisode:
     history_length: int
     num_dists: int
     repeat: int = 0
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,11 @@ class Selection:
             return None
         spec = EpisodeSpec(*(callspec.params[name] for name in PARAMETERS))
         episode = PlannedEpisode(
-            spec, settings.history_length, settings.num_dists, callspec.params.get(REPEAT, 0)
+            spec,
+            settings.history_length,
+            settings.num_dists,
+            repeat=callspec.params.get(REPEAT, 0),
+            is_repeated=settings.repeats > 1,
         )
         return ItemPlan(episode, settings.threshold, settings.gate)
 

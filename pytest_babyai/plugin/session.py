@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_babyai.errors import UsageError
+from pytest_babyai.errors import NotStartedError, UsageError
+from pytest_babyai.journal import RUNS_DIRECTORY, past_durations
 from pytest_babyai.plugin.distribution import share_of
 from pytest_babyai.plugin.recording import CarriedJournal, open_journal
 from pytest_babyai.plugin.reports import (
@@ -124,7 +125,8 @@ class EpisodeSession:
         if self.run is None:
             from pytest_babyai.plugin.run import EpisodeRun
 
-            run = EpisodeRun(self.selection, share_of(self.config))
+            share = share_of(self.config)
+            run = EpisodeRun(self.selection, share, self.agenda.num_selected)
             try:
                 run.journal = self._journal_of_this_process()
             except BaseException:
@@ -160,11 +162,19 @@ class EpisodeSession:
         except UsageError as error:
             pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
+    def past_durations(self) -> Mapping[tuple[str | int, ...], float]:
+        """Returns how long episodes took in the last runs of the same model."""
+        root = self.config.rootpath / RUNS_DIRECTORY
+        return past_durations(root, self.selection.model_label) if root.is_dir() else {}
+
     def close(self) -> None:
         """Ends the run's background and the journal, if there are any."""
         if self.run is not None:
             self.run.close()
         if self.journal is not None:
+            history = self.run.controls.history() if self.run else []
+            if history:
+                self.journal.add_notes({"concurrency": history})
             self.journal.close(finished=len(self.episodes) >= self.agenda.num_selected)
 
     def episode(self, item: pytest.Item) -> Episode:
@@ -179,6 +189,8 @@ class EpisodeSession:
             run.let_out(plan.episode)
         except UsageError as error:
             self._end(error)
+        except NotStartedError as error:
+            pytest.skip(f"not played: {error}")
         finally:
             item.stash[WAITED_S] = time.perf_counter() - started_s
         item.stash[OUTCOME] = outcome

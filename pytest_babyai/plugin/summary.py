@@ -52,6 +52,7 @@ class SummaryHooks:
             terminalreporter.write_line(text)
 
     def _journal_lines(self, report: RunReport) -> Iterator[str]:
+        yield from self._session.run.controls.notes() if self._session.run else ()
         journal = self._session.journal
         if journal is None:
             return

@@ -196,7 +196,7 @@ def _tasks(report: RunReport) -> str:
         panels.append((measure, f'<div class="grid">{"".join(drawn)}</div>'))
     return (
         '<section id="tasks"><h2>By task</h2><p class="lead">Mean ± SEM of every task, all on '
-        f"one scale.</p>{_tabs('task', panels)}</section>"
+        f"one scale.</p>{_tabs('by-task', panels)}</section>"
     )
 
 

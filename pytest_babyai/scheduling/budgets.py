@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_babyai.records import EpisodeOutcome, Usage
-    from pytest_babyai.scheduling.amounts import ErrorLimit
+    from pytest_babyai.settings.amounts import ErrorLimit
 
 MIN_EPISODES: Final = 20
 """Episodes that have to be over before a share of errors is judged from those that are."""

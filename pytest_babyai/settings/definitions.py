@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pytest_babyai.settings import values
+from pytest_babyai.settings import amounts, values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,10 +137,9 @@ DEFINITIONS: tuple[SettingDefinition, ...] = (
     ),
     SettingDefinition(
         "concurrency",
-        values.whole_number(1),
-        "N",
-        "requests in flight at most (default: 50)",
-        ini_type="int",
+        amounts.concurrency,
+        "N|auto",
+        "requests in flight at most (default: 50); auto finds what the provider bears",
     ),
     SettingDefinition(
         "timeout_s",
@@ -209,5 +208,42 @@ DEFINITIONS: tuple[SettingDefinition, ...] = (
         "RUN",
         "go on with a run of the journal, by default the latest; play only what it lacks",
         bare="latest",
+    ),
+    SettingDefinition(
+        "episode_timeout_s",
+        amounts.duration_s,
+        "TIME",
+        "time limit of one episode, such as 90s or 10m; one that takes longer is an error",
+    ),
+    SettingDefinition(
+        "max_errors",
+        amounts.error_limit,
+        "N|P%",
+        "errors after which nothing more is started, such as 7 or 5%",
+    ),
+    SettingDefinition(
+        "max_tokens",
+        amounts.token_count,
+        "N",
+        "tokens after which nothing more is started, such as 1.5M",
+    ),
+    SettingDefinition(
+        "max_cost",
+        amounts.dollars,
+        "USD",
+        "US dollars after which nothing more is started",
+    ),
+    SettingDefinition(
+        "max_time_s",
+        amounts.duration_s,
+        "TIME",
+        "time after which nothing more is started, such as 2h30m",
+    ),
+    SettingDefinition(
+        "plan",
+        values.one_of("on", "off"),
+        "on|off",
+        "play nothing; tell what would be played, what it would take and what it can show",
+        bare="on",
     ),
 )

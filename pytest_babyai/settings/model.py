@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pytest_babyai.settings.amounts import ErrorLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Settings:
         config: Configuration directory; None means ``config`` of the project, else the one that
             comes with the package.
         gateway_url: A running TensorZero gateway; None means the embedded one.
-        concurrency: Requests in flight at most.
+        concurrency: Requests in flight at most; ``auto`` finds what the provider bears.
         timeout_s: Time limit of one request in seconds.
         max_attempts: Tries of a request before its episode is given up.
         on_error: ``raise`` makes an infrastructure failure an error of its episode; ``fallback``
@@ -39,6 +41,12 @@ class Settings:
         repeats: How often every episode is played.
         journal: ``on`` keeps every finished episode.
         trajectories: ``on`` keeps its steps as well.
+        episode_timeout_s: Time limit of an episode in seconds.
+        max_errors: Errors that a run puts up with.
+        max_tokens: Input and output tokens that it may consume.
+        max_cost: US dollars that it may cost.
+        max_time_s: Seconds after which nothing more is started.
+        plan: ``on`` plays nothing and tells what would be played.
         resume: Id of a run to go on with, or ``latest``; None for a new one.
     """
 
@@ -53,7 +61,7 @@ class Settings:
     model: str = "offline"
     config: Path | None = None
     gateway_url: str | None = None
-    concurrency: int = 50
+    concurrency: int | Literal["auto"] = 50
     timeout_s: float = 60.0
     max_attempts: int = 5
     on_error: str = "raise"
@@ -64,6 +72,12 @@ class Settings:
     journal: str = "on"
     trajectories: str = "on"
     resume: str | None = None
+    episode_timeout_s: float | None = None
+    max_errors: ErrorLimit | None = None
+    max_tokens: int | None = None
+    max_cost: float | None = None
+    max_time_s: float | None = None
+    plan: str = "off"
 
     @property
     def played_seeds(self) -> tuple[int, ...]:

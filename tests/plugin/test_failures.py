@@ -136,7 +136,12 @@ def test_a_retry_saves_the_episode(project: pytest.Pytester, provider: Provider)
     assert len(provider.requests) == 2
 
 
-def test_many_failures_are_counted_and_a_few_are_told(project: pytest.Pytester) -> None:
+@pytest.mark.parametrize("ci", ["", "true"])
+def test_many_failures_are_counted_and_a_few_are_told(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, ci: str
+) -> None:
+    monkeypatch.setenv("CI", ci)
+
     result = project.runpytest("--babyai-seeds=20-39", "--babyai-details=2")
 
     text = result.stdout.str()

@@ -45,7 +45,7 @@ class Replay {
       make("div", { class: "bar bottom" },
         button("◀", "Step back (left arrow)", () => this.move(-1)), this.playButton,
         button("▶", "Step forward (right arrow)", () => this.move(1)), this.slider, this.counter, speed));
-    dialog.addEventListener("keydown", (event) => this.onKey(event));
+    document.addEventListener("keydown", (event) => { if (dialog.open) this.onKey(event); });
     dialog.addEventListener("close", () => this.onClose());
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   }
@@ -86,7 +86,7 @@ class Replay {
     this.panesElement.scrollTop = 0;
     if (!dialog.open) {
       dialog.showModal();
-      this.playButton.focus();
+      this.panesElement.focus();
     }
     this.player.reset(Math.max(...this.panes.map((pane) => pane.numSteps)), position);
   }
@@ -162,4 +162,8 @@ class Replay {
 
 startTheme();
 startTooltips();
-load("index").then((index) => new Replay(new EpisodeTable(index, find("#episodes"))));
+load("index").then((index) => {
+  const section = find("#episodes");
+  new Replay(new EpisodeTable(index, section));
+  if (location.hash === "#episodes") section.scrollIntoView(); // it was hidden until now
+});

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pytest_babyai.scheduling.amounts import (
+from pytest_babyai.settings.amounts import (
     ErrorLimit,
     concurrency,
     dollars,

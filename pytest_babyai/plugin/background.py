@@ -1,0 +1,70 @@
+"""What runs behind a session: event loop, local model server, gateway, watch over output."""
+
+from __future__ import annotations
+
+import gc
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from pytest_babyai.gateway.client import Gateway, open_gateway
+from pytest_babyai.plugin.routing import Router
+from pytest_babyai.scheduler import LoopThread
+
+if TYPE_CHECKING:
+    from pytest_babyai.plugin.selection import Selection
+
+
+class Background:
+    """An open gateway on an event loop of its own; closed by `close`.
+
+    Attributes:
+        thread: The event loop.
+        gateway: The gateway, to be used on that loop.
+
+    Raises:
+        ServerStartError: The offline model server did not start.
+        ConfigurationError: The gateway refused its configuration.
+        CredentialsError: An API key is missing.
+        SettingsError: No gateway answers at the given URL.
+    """
+
+    def __init__(self, selection: Selection) -> None:
+        with ExitStack() as stack:
+            api_base = _start_server(selection, stack)
+            self.thread = LoopThread()
+            stack.callback(self.thread.close)
+            self.gateway = self.thread.run(_open(selection, api_base))
+            stack.callback(lambda: self.thread.run(self.gateway.close()))
+            router = Router()
+            router.install()
+            stack.callback(router.uninstall)
+            # Thousands of collected items would be searched for garbage again and again.
+            gc.freeze()
+            stack.callback(gc.unfreeze)
+            self._stack = stack.pop_all()
+
+    def close(self) -> None:
+        """Ends everything, in the opposite order; a second call does nothing."""
+        self._stack.close()
+
+
+def _start_server(selection: Selection, stack: ExitStack) -> str | None:
+    port = selection.configuration.offline_port
+    if port is None or selection.settings.gateway_url is not None:
+        return None
+    from pytest_babyai.offline import OfflineServer  # nothing of it is needed elsewhere
+
+    server = OfflineServer(port=port)
+    stack.callback(server.stop)
+    server.start()
+    return f"{server.url}/v1"
+
+
+async def _open(selection: Selection, api_base: str | None) -> Gateway:
+    configuration = selection.configuration
+    if api_base is not None:
+        configuration = configuration.with_api_base(api_base)
+    settings = selection.settings
+    return await open_gateway(
+        configuration, gateway_url=settings.gateway_url, timeout_s=settings.timeout_s
+    )
