@@ -37,9 +37,10 @@ class Clock:
 class RetryPolicy:
     """How often and after which waits a request is repeated.
 
-    The wait after the n-th failure is drawn evenly from 0 to ``initial_backoff_s * 2 ** (n - 1)``,
-    capped ("full jitter": episodes that failed together do not come back together). Where the
-    provider asks for a wait, it is that wait plus the drawn one.
+    The wait after the n-th failure is drawn evenly from the upper half of the range from 0 to
+    ``initial_backoff_s * 2 ** (n - 1)``, capped ("equal jitter": episodes that failed together do
+    not come back together, and yet five tries outlast a gateway that is gone for some seconds).
+    Where the provider asks for a wait, it is that wait plus the drawn one.
 
     Attributes:
         max_attempts: Tries of one request, the first included.
@@ -49,7 +50,7 @@ class RetryPolicy:
     """
 
     max_attempts: int = 5
-    initial_backoff_s: float = 0.5
+    initial_backoff_s: float = 1.0
     max_backoff_s: float = 30.0
     max_retry_after_s: float = 120.0
 
@@ -69,7 +70,7 @@ class RetryPolicy:
             return None
         # Doubling stops before it could overflow; the cap is long reached.
         ceiling_s = self.initial_backoff_s * 2.0 ** min(num_failures - 1, 64)
-        return requested_s + jitter() * min(ceiling_s, self.max_backoff_s)
+        return requested_s + (0.5 + 0.5 * jitter()) * min(ceiling_s, self.max_backoff_s)
 
 
 async def with_retries(

@@ -58,7 +58,7 @@ class RolloutOptions:
 
     history_length: int = 8
     max_attempts: int = 5
-    initial_backoff_s: float = 0.5
+    initial_backoff_s: float = 1.0
     max_backoff_s: float = 30.0
     on_error: str = "raise"
     tags: Mapping[str, str] = field(default_factory=dict)

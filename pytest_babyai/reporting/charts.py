@@ -72,7 +72,7 @@ def measure_chart(
         x="low:Q", x2="high:Q"
     )
     labels = base.mark_text(align="left", dx=6, color=theme.ink, fontSize=12, aria=False).encode(
-        x="high:Q", text="label:N"
+        x="end:Q", text="label:N"
     )
     return _styled(alt, bars + spread + labels, theme)
 
@@ -87,7 +87,10 @@ def forest_chart(
     """
     alt = _altair()
     rows = [_difference_row(comparison, each, measure) for each in comparison.variants]
-    end = max((abs(row[side]) for row in rows for side in ("low", "high")), default=0.0) or 1.0
+    end = (
+        max((abs(row[at] or 0.0) for row in rows for at in ("low", "mean", "high")), default=0)
+        or 1.0
+    )
     base = alt.Chart(alt.Data(values=rows)).encode(y=_names_axis(alt))
     color = alt.Color(
         "verdict:N",
@@ -177,14 +180,16 @@ def _charts(
 
 def _row(summary: VariantSummary, measure: Measure) -> dict[str, Any]:
     found = measure.estimate(summary)
-    center, spread = found.mean or 0.0, found.sem or 0.0
+    end = (found.mean or 0.0) + (found.sem or 0.0)
+    has_spread = found.mean is not None and found.sem is not None
     label = format_estimate(found, measure.number_format)
     name = measure.title.lower()
     return {
         "variant": summary.variant,
-        "mean": center,
-        "low": max(0.0, center - spread),
-        "high": center + spread,
+        "mean": found.mean,
+        "low": max(0.0, 2 * (found.mean or 0.0) - end) if has_spread else None,
+        "high": end if has_spread else None,
+        "end": end,
         "label": label,
         "description": f"{summary.variant}: {name} {label} (n = {found.n})",
     }
@@ -201,13 +206,13 @@ def _difference_row(
     comparison: Comparison, variant: VariantComparison, measure: Measure
 ) -> dict[str, Any]:
     found = variant.metrics[measure.name]
-    interval, center = found.difference.interval, found.difference.mean or 0.0
+    interval = found.difference.interval
     text = difference_text(found, measure)
     return {
         "variant": variant.variant,
-        "mean": center,
-        "low": interval.low if interval else center,
-        "high": interval.high if interval else center,
+        "mean": found.difference.mean,
+        "low": interval.low if interval else None,
+        "high": interval.high if interval else None,
         "label": f"{text}  {found.verdict.value}",
         "verdict": found.verdict.value,
         "description": (

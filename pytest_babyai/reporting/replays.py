@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_babyai.records import EpisodeOutcome, Step
     from pytest_babyai.reporting.results import EpisodeReport
 
+_TEXTS = ("observation", "thinking", "output", "candidate", "action", "status")
 _NUM_DIRECTIONS = 4
 _COMPRESSION_LEVEL = 9
 
@@ -205,24 +206,16 @@ class _Scene:
         }
 
     def _columns(self, steps: Sequence[Step]) -> dict[str, Any]:
-        texts: dict[str, list[Any]] = {
-            "observation": [step.observation for step in steps],
-            "thinking": [step.thinking for step in steps],
-            "output": [step.output for step in steps],
-            "candidate": [step.candidate for step in steps],
-            "action": [step.action for step in steps],
-            "status": [step.status.value for step in steps],
-        }
+        # Step by step and not column by column: an answer repeats its thinking, which compression
+        # finds only while it is near.
+        rows = [self.strings.positions_of(getattr(step, name) for name in _TEXTS) for step in steps]
         numbers: dict[str, list[float | None]] = {
             "reward": [step.reward for step in steps],
             "latency_ms": [round(step.latency_ms) for step in steps],
             "input_tokens": [step.usage.input_tokens for step in steps],
             "output_tokens": [step.usage.output_tokens for step in steps],
         }
-        return {
-            **{name: self.strings.positions_of(each) for name, each in texts.items()},
-            **numbers,
-        }
+        return {**{name: [row[at] for row in rows] for at, name in enumerate(_TEXTS)}, **numbers}
 
     def _grid(self, grid: GridHistory) -> dict[str, Any]:
         layout = {

@@ -1,4 +1,4 @@
-"""Pictures of HTML reports, taken by a headless Chromium: for documentation that shows the truth."""
+"""Pictures of HTML reports, taken by a headless Chromium."""
 
 from __future__ import annotations
 

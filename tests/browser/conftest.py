@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from pytest_babyai.reporting.html import write_html_report
+from pytest_babyai.reporting.screenshots import BROWSERS
+from tests.browser.played_runs import environment_of, hostile_run, played_run
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from playwright.sync_api import Browser, Page
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -74,3 +77,17 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         context.close()
     assert problems == []
     assert set(requests) <= allowed
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_html_report(path, played_run(), make_environment=environment_of)
+    return path
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("hostile") / "report.html"
+    write_html_report(path, hostile_run(), make_environment=environment_of)
+    return path

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import minigrid  # noqa: F401
 import pytest
+import scipy.special  # noqa: F401
 import tabulate  # noqa: F401
 
 import pytest_babyai.plugin.run

@@ -170,3 +170,39 @@ def test_failures_of_other_tests_are_all_told(project: pytest.Pytester) -> None:
 
     assert result.stdout.str().count("FAILED test_other.py") == 5
     result.assert_outcomes(failed=6)
+
+
+class HalfABody(web.Response):
+    """Promises a thousand bytes, sends thirty and hangs up."""
+
+    async def prepare(self, request: web.BaseRequest) -> None:  # type: ignore[override]
+        assert request.transport is not None
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+        request.transport.write(head + b'{"id": "c", "choices": [{"mess')
+        request.transport.close()
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        del data
+
+
+class Reset(HalfABody):
+    """Hangs up without a word."""
+
+    async def prepare(self, request: web.BaseRequest) -> None:  # type: ignore[override]
+        assert request.transport is not None
+        request.transport.abort()
+
+
+@pytest.mark.parametrize("response", [HalfABody, Reset])
+def test_a_broken_connection_is_a_provider_error(
+    project: pytest.Pytester, provider: Provider, response: type[web.Response]
+) -> None:
+    async def break_off(_: Request) -> web.StreamResponse:
+        return response()
+
+    provider.answer = break_off
+
+    result = project.runpytest("--babyai-max-attempts=1")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["provider error: *"])

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_babyai.errors import (
     ConfigurationError,
+    GatewayError,
     InfrastructureError,
     ProviderError,
     RateLimitError,
@@ -18,6 +19,7 @@ from pytest_babyai.errors import (
 )
 from pytest_babyai.records import (
     AnswerStatus,
+    EpisodeResult,
     EpisodeSpec,
     Usage,
 )
@@ -49,15 +51,15 @@ async def test_a_failed_request_is_repeated_after_growing_waits() -> None:
 
     result = await result_of(client, clock=clock)
 
-    assert clock.waits_s == [0.5, 1.0, 2.0]
+    assert clock.waits_s == [1.0, 2.0, 4.0]
     assert (result.num_retries, result.num_steps) == (3, 4)
 
 
 async def test_waits_and_retries_count_to_the_latency() -> None:
     result = await result_of(FakeClient(ProviderError("boom"), acting("drop")))
 
-    assert [step.latency_ms for step in result.steps] == [500.0, 0.0, 0.0, 0.0]
-    assert (result.started_at_s, result.duration_s) == (1000.0, 0.5)
+    assert [step.latency_ms for step in result.steps] == [1000.0, 0.0, 0.0, 0.0]
+    assert (result.started_at_s, result.duration_s) == (1000.0, 1.0)
 
 
 async def test_waits_have_a_cap() -> None:
@@ -65,7 +67,7 @@ async def test_waits_have_a_cap() -> None:
 
     await failure_of(FakeClient(ProviderError("boom")), clock=clock, max_backoff_s=1.5)
 
-    assert clock.waits_s == [0.5, 1.0, 1.5, 1.5]
+    assert clock.waits_s == [1.0, 1.5, 1.5, 1.5]
 
 
 async def test_a_requested_wait_is_kept() -> None:
@@ -74,7 +76,7 @@ async def test_a_requested_wait_is_kept() -> None:
 
     await result_of(client, clock=clock)
 
-    assert clock.waits_s == [20.5]
+    assert clock.waits_s == [21.0]
 
 
 async def test_a_wait_that_is_too_long_is_not_waited() -> None:
@@ -252,4 +254,23 @@ async def test_jitter_spreads_the_waits() -> None:
 
     await run_episode(SPEC, client=client, make_environment=FakeEnvironment, clock=clock)
 
-    assert fake.waits_s == [0.25, 0.25]
+    assert fake.waits_s == [0.75, 1.25]
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
+async def test_a_gateway_that_is_gone_for_five_seconds_is_survived(chance: float) -> None:
+    fake = FakeClock()
+    back_at_s = fake.now_s() + 5.0
+
+    class Gone:
+        async def infer(self, request: InferenceRequest, /) -> Inference:
+            if fake.now_s() < back_at_s:
+                raise GatewayError("connection refused")
+            return await FakeClient(acting("drop")).infer(request)
+
+    clock = Clock(fake.now_s, fake.now_s, fake.sleep, lambda: chance)
+
+    outcome = await run_episode(SPEC, client=Gone(), make_environment=FakeEnvironment, clock=clock)
+
+    assert isinstance(outcome, EpisodeResult)
+    assert outcome.num_retries >= 3

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_babyai.errors import SettingsError
+from pytest_babyai.records import Usage
 from pytest_babyai.reporting.chart_themes import PAGE_THEME
 from pytest_babyai.reporting.charts import chart_svg, forest_chart, measure_chart, write_charts
 from pytest_babyai.reporting.html import compare_variants
 from pytest_babyai.reporting.measures import MEASURES
-from tests.unit.reporting.reporting_samples import SPEC, VARIANTS, failure, run_of, sample_run
+from tests.unit.reporting.reporting_samples import (
+    SPEC,
+    VARIANTS,
+    failure,
+    run_of,
+    sample_run,
+    solved,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SUCCESS, _, STEPS, *_ = MEASURES
+SUCCESS, STEPS = MEASURES[0], MEASURES[2]
 
 
 def rows_of(chart: Any) -> list[dict[str, Any]]:
@@ -65,16 +74,53 @@ def test_a_forest_plot_has_a_row_for_every_compared_variant() -> None:
 def test_a_forest_plot_tells_difference_interval_and_verdict() -> None:
     comparison = compare_variants(sample_run())
     assert comparison is not None
+    row = rows_of(forest_chart(comparison, STEPS))[0]
+    found = comparison.variants[0].metrics["steps"].difference
+    assert found.interval is not None
+    assert row["label"] == "-9.3 [-49.5, +30.8]  undecided"
+    assert (row["low"], row["high"]) == (found.interval.low, found.interval.high)
+
+
+def test_a_difference_without_an_interval_is_undecided() -> None:
+    comparison = compare_variants(sample_run())
+    assert comparison is not None
     row = rows_of(forest_chart(comparison, SUCCESS))[-1]
-    found = comparison.variants[-1].metrics["success"]
-    assert row["label"].startswith("+50.0 pp [")
-    assert row["label"].endswith(found.verdict.value)
+    assert row["label"] == "+50.0 pp  undecided"
 
 
 def test_charts_of_a_page_take_their_colors_from_its_style_sheet() -> None:
     run = sample_run()
     drawn = measure_chart(run.by_variant(), STEPS, variants=run.variants, theme=PAGE_THEME)
     assert 'fill="var(--series-3)"' in chart_svg(drawn)
+
+
+def num_marks(svg: str, kind: str) -> int:
+    return svg.count(f'aria-roledescription="{kind}"')
+
+
+def test_an_unknown_mean_has_no_bar_and_no_error_line() -> None:
+    run = run_of(solved(SPEC), solved(type(SPEC)("history", "goto", 200), usage=Usage()))
+    drawn = measure_chart(run.by_variant(), MEASURES[3], variants=run.variants)
+    known, unknown = rows_of(drawn)
+    assert (known["mean"], unknown["mean"], unknown["label"]) == (80, None, "–")  # noqa: RUF001
+    assert num_marks(chart_svg(drawn), "bar") == 1
+
+
+def test_a_single_episode_has_no_error_line() -> None:
+    run = run_of(solved(SPEC))
+    svg = chart_svg(measure_chart(run.by_variant(), STEPS, variants=run.variants))
+    assert num_marks(svg, "bar") == 1
+    assert "mark-rule role-mark" in svg
+    assert re.search(r"mark-rule role-mark[^>]*>(<line[^>]*>)", svg) is None
+
+
+def test_an_unknown_difference_is_not_drawn_as_none() -> None:
+    run = run_of(solved(SPEC), solved(type(SPEC)("history", "goto", 200), usage=Usage()))
+    comparison = compare_variants(run)
+    assert comparison is not None
+    svg = chart_svg(forest_chart(comparison, MEASURES[3]))
+    assert "role-mark" in svg
+    assert num_marks(svg, "point") == 0
 
 
 def test_names_are_escaped_in_pictures() -> None:

@@ -6,7 +6,7 @@ import base64
 import dataclasses
 import json
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,9 +14,11 @@ from pytest_babyai.environment.babyai import BabyAIEnvironment
 from pytest_babyai.errors import EnvironmentUnavailableError
 from pytest_babyai.records import EpisodeSpec
 from pytest_babyai.reporting.replays import GridHistory, pack, scenes, trace_grid
-from pytest_babyai.reporting.results import EpisodeReport
 from tests.browser.played_runs import environment_of, play, random_actions
 from tests.unit.reporting.reporting_samples import report_of, solved
+
+if TYPE_CHECKING:
+    from pytest_babyai.reporting.results import EpisodeReport
 
 SPEC = EpisodeSpec("plain", "open", 201)
 
