@@ -1,6 +1,6 @@
 """400 episodes through pytest, against the bound and against a bare loop of the same inferences.
 
-``python tests/benchmarks/episodes.py`` prints the ratios; everything is measured in one run.
+``python -m tests.benchmarks.episodes`` prints the ratios; everything is measured in one run.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ api_key_location = "none"
 
 
 @contextmanager
-def model_server(min_ms: float, max_ms: float) -> Iterator[int]:
+def model_server(min_ms: float, max_ms: float, sigma: float = 0.0) -> Iterator[int]:
     script = Path(__file__).with_name("model_server.py")
-    command = [sys.executable, str(script), str(min_ms), str(max_ms)]
+    command = [sys.executable, str(script), str(min_ms), str(max_ms), str(sigma)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None

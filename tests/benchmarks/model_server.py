@@ -1,7 +1,8 @@
 """A model server that costs next to nothing: answers "go forward" after a drawn latency.
 
-``python model_server.py MIN_MS MAX_MS`` prints its port; ``GET /stats`` gives the number of answers
-and the sum of their latencies.
+``python model_server.py MIN_MS MAX_MS SIGMA`` prints its port; ``GET /stats`` gives the number of
+answers and the sum of their latencies. With a SIGMA above 0 every mission has its own pace: its
+latencies are multiplied by a log-normal factor.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import sys
 from contextlib import suppress
 
+MISSION = re.compile(rb"(go to|pick up|open|put) [a-z ]+")
 ANSWER = {
     "id": "b",
     "object": "chat.completion",
@@ -34,15 +37,20 @@ def response(body: bytes) -> bytes:
 
 
 class Model:
-    def __init__(self, min_ms: float, max_ms: float) -> None:
+    def __init__(self, min_ms: float, max_ms: float, sigma: float) -> None:
+        self.sigma = sigma
         self.range_s = (min_ms / 1e3, max_ms / 1e3)
         self.draw = random.Random(0)
         self.num_answers = 0
         self.latency_sum_s = 0.0
         self.answer = response(json.dumps(ANSWER).encode())
 
-    def latency_s(self) -> float:
+    def latency_s(self, body: bytes) -> float:
         latency_s = self.draw.uniform(*self.range_s)
+        if self.sigma:
+            mission = MISSION.search(body)
+            assert mission, body
+            latency_s *= random.Random(mission[0]).lognormvariate(0, self.sigma)
         self.num_answers += 1
         self.latency_sum_s += latency_s
         return latency_s
@@ -72,7 +80,7 @@ class Connection(asyncio.Protocol):
         self.received = b""
         if head.startswith(b"GET"):
             self.transport.write(self.model.stats())
-        elif latency_s := self.model.latency_s():
+        elif latency_s := self.model.latency_s(rest):
             asyncio.get_running_loop().call_later(latency_s, self.write)
         else:
             self.write()
@@ -82,8 +90,8 @@ class Connection(asyncio.Protocol):
             self.transport.write(self.model.answer)
 
 
-async def main(min_ms: float, max_ms: float) -> None:
-    model = Model(min_ms, max_ms)
+async def main(min_ms: float, max_ms: float, sigma: float) -> None:
+    model = Model(min_ms, max_ms, sigma)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(model), "127.0.0.1", 0, backlog=2048)
     print(server.sockets[0].getsockname()[1], flush=True)
@@ -92,4 +100,4 @@ async def main(min_ms: float, max_ms: float) -> None:
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        asyncio.run(main(float(sys.argv[1]), float(sys.argv[2])))
+        asyncio.run(main(*map(float, sys.argv[1:4])))

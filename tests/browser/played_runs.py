@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_babyai.records import EpisodeOutcome
 
 VARIANTS = ("plain", "history")
-TASKS = ("goto", "open")
+TASKS = ("putnext", "open")
 SEEDS = (200, 201, 202)
 NUM_EPISODES = len(VARIANTS) * len(TASKS) * len(SEEDS)
 MARKUP = "</script><script>window.broken=1</script><img src=x onerror=window.broken=1>`|$title"
@@ -34,8 +34,27 @@ def environment_of(report: EpisodeReport) -> BabyAIEnvironment:
 
 
 def random_actions(spec: EpisodeSpec, num_steps: int) -> list[str]:
-    names = make_env("babyai", spec.task).language_action_space
-    return random.Random(str(spec)).choices(names, (2, 2, 5, 2, 1, 2), k=num_steps)
+    """Wanders about, takes or opens whatever is in front, and drops it again now and then."""
+    chance = random.Random(str(spec))
+    environment = make_env("babyai", spec.task)
+    seen, _ = environment.reset(seed=spec.seed)
+    actions = []
+    for _ in range(num_steps):
+        actions.append(_action(seen["text"]["long_term_context"].split("\n"), chance))
+        seen, *_ = environment.step(actions[-1])
+    return actions
+
+
+def _action(lines: Sequence[str], chance: random.Random) -> str:
+    carries = lines[0].startswith("You carry")
+    ahead = [line for line in lines if line.endswith(" 1 step forward") and "and" not in line]
+    if any("door" in line for line in ahead):
+        return "toggle"
+    if any("wall" not in line for line in ahead) and not carries:
+        return "pick up"
+    if carries and chance.random() < 0.1:
+        return "drop"
+    return chance.choice(["turn left", "turn right", *["go forward"] * 3])
 
 
 def play(spec: EpisodeSpec, actions: Sequence[str], text: str = "") -> EpisodeResult:
@@ -118,7 +137,7 @@ def played_run() -> RunReport:
 
 def hostile_run() -> RunReport:
     """Returns a run in which everything that others write is markup."""
-    spec = EpisodeSpec(f"plain{MARKUP}", "goto", 200)
+    spec = EpisodeSpec(f"plain{MARKUP}", "putnext", 200)
     played = play(spec, random_actions(spec, 12), MARKUP)
-    lost = failed(EpisodeSpec(f"plain{MARKUP}", "goto", 201), MARKUP)
+    lost = failed(EpisodeSpec(f"plain{MARKUP}", "putnext", 201), MARKUP)
     return run_of([played, lost], model=MARKUP, variants=[spec.variant])

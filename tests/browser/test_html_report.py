@@ -73,7 +73,7 @@ def test_a_tab_shows_another_measure(open_page: OpenPage, report: Path) -> None:
 
 def test_a_small_multiple_is_drawn_for_every_task(open_page: OpenPage, report: Path) -> None:
     figures = open_page(report).locator("#by-task-success figure")
-    assert figures.locator("figcaption").all_inner_texts() == ["goto", "open"]
+    assert figures.locator("figcaption").all_inner_texts() == ["putnext", "open"]
 
 
 def test_the_forest_plot_shows_the_other_variant(open_page: OpenPage, report: Path) -> None:
@@ -121,7 +121,7 @@ def test_unknown_values_come_last(open_page: OpenPage, report: Path) -> None:
         assert column(page, "return")[-1] == "–"  # noqa: RUF001 -- as it is shown
 
 
-@pytest.mark.parametrize(("name", "value"), [("variant", "history"), ("task", "goto")])
+@pytest.mark.parametrize(("name", "value"), [("variant", "history"), ("task", "putnext")])
 def test_a_filter_leaves_what_it_names(
     open_page: OpenPage, report: Path, name: str, value: str
 ) -> None:
