@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 CONFIG = "config"
 EVALS = "evals"
+PYTEST_FILES = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
+PYTEST_INI = "[pytest]\nasyncio_default_fixture_loop_scope = function\n"
 TENSORZERO_FILE = "tensorzero.toml"
 
 
@@ -53,6 +55,9 @@ def _is_config(directory: Path) -> bool:
 def create_project(target: Path) -> list[Path]:
     """Copies the packaged configuration and evaluation suite, and overwrites nothing.
 
+    A directory without any configuration of pytest's gets a ``pytest.ini`` as well, which makes it
+    the root of the project.
+
     Returns:
         The files written.
 
@@ -72,6 +77,10 @@ def create_project(target: Path) -> list[Path]:
         for source, destination in copies:
             destination.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, destination)
+        written = [destination for _, destination in copies]
+        if not any((target / name).exists() for name in PYTEST_FILES):
+            written.append(target / PYTEST_FILES[0])
+            written[-1].write_text(PYTEST_INI, encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"{error.filename}: {error.strerror}") from None
-    return [destination for _, destination in copies]
+    return written

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,7 +16,7 @@ from pytest_babyai.plugin.progress import ProgressLine
 from pytest_babyai.plugin.routing import routed_output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
     from pytest_babyai.plugin.selection import ItemPlan
     from pytest_babyai.plugin.session import EpisodeSession
@@ -33,6 +32,7 @@ class EpisodeHooks:
     def __init__(self, session: EpisodeSession) -> None:
         self._session = session
         self._progress: ProgressLine | None = None
+        self._interrupts = Interrupts()
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self) -> None:
@@ -127,8 +127,11 @@ class EpisodeHooks:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Ends what runs in the background; a used up budget has an exit code of its own."""
         self._clear_progress()
-        with uninterrupted():
+        self._interrupts.ignore()
+        try:
             self._session.close()
+        finally:
+            self._interrupts.heed()
         reports.hand_over_finished(self._session)
         ended = {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
         run = self._session.run
@@ -137,8 +140,9 @@ class EpisodeHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self) -> None:
-        """Makes room for pytest's own output."""
+        """Makes room for pytest's own output, and lets a second Ctrl-C wait for the orderly end."""
         self._clear_progress()
+        self._interrupts.ignore()
 
     def _clear_progress(self) -> None:
         if self._progress is not None:
@@ -163,14 +167,19 @@ def _may_be_skipped(item: pytest.Item) -> bool:
     return any(item.get_closest_marker(name) for name in ("skip", "skipif", "xfail"))
 
 
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Lets a second Ctrl-C wait for the orderly end that the first one has begun."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+class Interrupts:
+    """Ctrl-C, ignored for the while that an orderly end takes."""
+
+    def __init__(self) -> None:
+        self._handler: Any = None
+
+    def ignore(self) -> None:
+        """Begins to ignore it; only the main thread can."""
+        if self._handler is None and threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def heed(self) -> None:
+        """Ends ignoring it."""
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            self._handler = None

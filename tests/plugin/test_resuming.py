@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -222,9 +222,11 @@ class Killed:
             await asyncio.sleep(60)
         return await go_forward(request)
 
-    def kill(self, number: signal.Signals) -> str:
+    def kill(self, *numbers: signal.Signals) -> str:
         assert self.enough.wait(30)
-        os.kill(self.process.pid, number)
+        for number in numbers:
+            self.process.send_signal(number)
+            time.sleep(0.1)  # two signals at once are one
         printed, _ = self.process.communicate()
         return printed.decode()
 
@@ -254,6 +256,16 @@ def test_an_interrupted_run_tells_how_to_go_on(
     printed = Killed(project, provider, 150).kill(signal.SIGINT)
 
     assert re.search(r"go on with: pytest .*--babyai-resume=\d{8}-\d{6}-\w+", printed)
+
+
+def test_a_second_interrupt_spoils_nothing(project: pytest.Pytester, provider: Provider) -> None:
+    killed = Killed(project, provider, 150)
+
+    printed = killed.kill(signal.SIGINT, signal.SIGINT)
+
+    assert killed.process.returncode == pytest.ExitCode.INTERRUPTED
+    assert "Traceback" not in printed
+    assert "go on with: " in printed
 
 
 def test_two_runs_in_one_directory_are_two_runs(project: pytest.Pytester) -> None:

@@ -22,6 +22,18 @@ def test_a_new_project_has_configuration_and_suite(tmp_path: Path) -> None:
     assert all(path.is_file() for path in written)
 
 
+def test_a_new_project_is_a_root_of_pytest_s(tmp_path: Path) -> None:
+    assert tmp_path / "pytest.ini" in create_project(tmp_path)
+
+
+def test_a_project_with_pytest_s_configuration_keeps_it_alone(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("")
+
+    create_project(tmp_path)
+
+    assert not (tmp_path / "pytest.ini").exists()
+
+
 def test_a_new_project_overwrites_nothing(tmp_path: Path) -> None:
     (tmp_path / "evals").mkdir()
     mine = tmp_path / "evals" / "test_babyai.py"

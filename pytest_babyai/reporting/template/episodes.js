@@ -3,17 +3,17 @@ const PAGE = 200;
 const OUTCOMES = ["error", "failed", "passed"];
 
 const COLUMNS = [
+  { name: "outcome", title: "Outcome", left: true },
   { name: "variant", title: "Variant", left: true },
   { name: "task", title: "Task", left: true },
   { name: "seed", title: "Seed" },
-  { name: "outcome", title: "Outcome", left: true },
+  { name: "mission", title: "Mission or error", left: true },
   { name: "return", title: "Return", format: score },
   { name: "steps", title: "Steps", format: whole },
-  { name: "input_tokens", title: "Input tokens", format: whole },
-  { name: "output_tokens", title: "Output tokens", format: whole },
+  { name: "input_tokens", title: "Tokens in", format: whole },
+  { name: "output_tokens", title: "Tokens out", format: whole },
   { name: "invalid", title: "Invalid", format: whole },
   { name: "duration_s", title: "Time", format: seconds },
-  { name: "mission", title: "Mission or error", left: true },
 ];
 
 class EpisodeTable {

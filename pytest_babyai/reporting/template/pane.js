@@ -110,7 +110,7 @@ function makeStrip(steps, onSeek) {
     return step.action === "go forward" ? "forward" : "interact";
   };
   const marks = steps.map((step, position) =>
-    draw("rect", { x: position + 0.08, y: 0, width: 0.84, height: 1, class: kind(step) },
+    draw("rect", { x: position, y: 0, width: 1, height: 1, class: kind(step) },
       draw("title", {}, `${position + 1}: ${step.action}`)));
   const now = draw("rect", { x: 0, y: 0, width: 1, height: 1, class: "now" });
   const svg = draw("svg", {
