@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 VARIANTS = ("baseline", "reasoning", "history", "history_and_reasoning")
 SEEDS = range(200, 220)
 CONCURRENCY = 50
+NUM_TURNS = 3
 NOTEBOOK_STEPS_PER_S = 792
 """A notebook with a semaphore of 50 on the same kind of machine, model answering at once."""
 
@@ -135,10 +136,10 @@ async def record_requests() -> list[list[InferenceRequest]]:
 
 async def bare_loop(model: Path, episodes: list[list[InferenceRequest]]) -> float:
     """Sends the same inferences with TensorZero's client alone; returns seconds."""
+    started_s = time.perf_counter()
     configuration = read_configuration(packaged("config"), str(model), os.environ)
     gateway = await open_gateway(configuration)
     bound = asyncio.Semaphore(CONCURRENCY)
-    started_s = time.perf_counter()
     await asyncio.gather(*(send(gateway, episode, bound) for episode in episodes))
     wall_s = time.perf_counter() - started_s
     await gateway.close()
@@ -169,11 +170,16 @@ def at_once() -> None:
     num_steps = sum(map(len, episodes))
     with model_server(0, 0) as port, tempfile.TemporaryDirectory() as directory:
         model = write_project(Path(directory), port)
-        bare_s = asyncio.run(bare_loop(model, episodes))
-        wall_s = run_pytest(Path(directory), model)
+        turns = [
+            (asyncio.run(bare_loop(model, episodes)), run_pytest(Path(directory), model))
+            for _ in range(NUM_TURNS)
+        ]
         num_answers = stats(port)["num_answers"]
-    assert num_answers == 2 * num_steps, (num_answers, num_steps)
-    print(f"model answers at once: {len(episodes)} episodes, {num_steps:,} steps")
+    assert num_answers == NUM_TURNS * 2 * num_steps, (num_answers, num_steps)
+    # The best of each: whatever else the machine does makes only slower.
+    bare_s, wall_s = (min(column) for column in zip(*turns, strict=True))
+    told = f"{len(episodes)} episodes, {num_steps:,} steps, best of {NUM_TURNS} in turns"
+    print(f"model answers at once: {told}")
     print(f"  bare loop          {bare_s:6.2f} s  {num_steps / bare_s:7,.0f} steps/s")
     print(f"  pytest, all in all {wall_s:6.2f} s  {num_steps / wall_s:7,.0f} steps/s")
     print(f"  over the bare loop {wall_s / bare_s - 1:+6.1%}  (at most +25 %)")

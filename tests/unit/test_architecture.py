@@ -48,6 +48,8 @@ HEAVY = {
     "uvicorn": {"offline"},
     "pandas": {"reporting", "plugin"},
     "altair": {"reporting"},
+    "vl_convert": {"reporting"},
+    "pyarrow": {"reporting"},
     "tabulate": {"reporting"},
     "scipy": {"statistics"},
 }
