@@ -175,7 +175,7 @@ def test_failures_of_other_tests_are_all_told(project: pytest.Pytester) -> None:
 class HalfABody(web.Response):
     """Promises a thousand bytes, sends thirty and hangs up."""
 
-    async def prepare(self, request: web.BaseRequest) -> None:  # type: ignore[override]
+    async def prepare(self, request: web.BaseRequest) -> None:
         assert request.transport is not None
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
         request.transport.write(head + b'{"id": "c", "choices": [{"mess')
@@ -188,7 +188,7 @@ class HalfABody(web.Response):
 class Reset(HalfABody):
     """Hangs up without a word."""
 
-    async def prepare(self, request: web.BaseRequest) -> None:  # type: ignore[override]
+    async def prepare(self, request: web.BaseRequest) -> None:
         assert request.transport is not None
         request.transport.abort()
 

@@ -45,9 +45,6 @@ class FakeEnvironment:
         self.seed = seed
         return self._observation(), {}
 
-    def layout_fingerprint(self) -> str:
-        return "0123456789abcdef"
-
     def step(self, action: str) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         assert action in ACTIONS
         self.executed.append(action)
