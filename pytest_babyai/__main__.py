@@ -7,10 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_babyai.errors import UsageError
+from pytest_babyai.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pytest_babyai.journal import RunLog
+    from pytest_babyai.reporting.replays import ReplayEnvironment
+    from pytest_babyai.reporting.results import EpisodeReport
 
 USAGE_ERROR = 4
 """Exit code of a wrong argument; pytest's own."""
@@ -48,7 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("nodeid", nargs="?", metavar="NODEID", help="such as baseline-goto-200")
     show.add_argument("-v", "--verbose", action="store_true", help="show whole texts")
     show.set_defaults(lines=_show)
-    for command in (runs, show):
+    report = commands.add_parser("report", help="write a run as HTML, Markdown, CSV or Parquet")
+    report.add_argument("run", metavar="RUN", help="id of the run, any end of it, or 'latest'")
+    for kind in ("html", "md", "csv", "parquet"):
+        report.add_argument(f"--{kind}", type=Path, metavar="FILE")
+    report.set_defaults(lines=_report)
+    for command in (runs, show, report):
         command.add_argument(
             "--root", default=".", type=Path, metavar="DIR", help="pytest's root (default: here)"
         )
@@ -78,6 +87,27 @@ def _show(chosen: argparse.Namespace) -> Iterable[str]:
     log = open_run(_journal(chosen), chosen.run)
     symbols = symbols_for(sys.stdout.encoding)
     return show_lines(log, chosen.nodeid, verbose=chosen.verbose, symbols=symbols)
+
+
+def _report(chosen: argparse.Namespace) -> Iterable[str]:
+    from pytest_babyai.journal import open_run
+    from pytest_babyai.reporting.files import write_reports
+
+    wanted = {kind: getattr(chosen, kind) for kind in ("html", "md", "csv", "parquet")}
+    files = {kind: path for kind, path in wanted.items() if path is not None}
+    if not files:
+        raise SettingsError("nothing to write; give --html, --md, --csv or --parquet with a file")
+    write_reports(open_run(_journal(chosen), chosen.run), files, _environments_of)
+    for path in files.values():
+        yield f"{path} written"
+
+
+def _environments_of(log: RunLog) -> Callable[[EpisodeReport], ReplayEnvironment]:
+    from pytest_babyai.environment import environment_factory
+
+    settings = log.manifest.session.settings
+    make = environment_factory("builtin", num_dists=int(settings.get("num_dists", 0)))
+    return lambda episode: make(episode.spec.task)
 
 
 def _journal(chosen: argparse.Namespace) -> Path:
