@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,6 +53,20 @@ def _add(left: Any, right: Any) -> Any:
 
 NO_USAGE = Usage(0, 0, 0.0)
 """The usage of no inference at all; the start of a sum."""
+
+
+def total_usage(usages: Iterable[Usage]) -> Usage:
+    """Sums usages as ``+`` does, without an object for every part."""
+    parts = tuple(usages)
+    return Usage(
+        _total([part.input_tokens for part in parts]),
+        _total([part.output_tokens for part in parts]),
+        _total([part.cost for part in parts]),
+    )
+
+
+def _total(values: list[Any]) -> Any:
+    return None if None in values else sum(values)
 
 
 class AnswerStatus(str, enum.Enum):

@@ -26,7 +26,13 @@ from pytest_babyai.gateway.inference import (
     new_episode_id,
 )
 from pytest_babyai.gateway.time_limit import TimeLimit
-from pytest_babyai.records import NO_USAGE, AnswerStatus, EpisodeFailure, EpisodeResult, Step
+from pytest_babyai.records import (
+    AnswerStatus,
+    EpisodeFailure,
+    EpisodeResult,
+    Step,
+    total_usage,
+)
 from pytest_babyai.retries import Clock, RetryPolicy, with_retries
 
 if TYPE_CHECKING:
@@ -320,7 +326,7 @@ class _Record:
             "episode_id": self.episode_id,
             "num_steps": len(self.steps),
             "num_retries": self._num_retries,
-            "usage": sum((step.usage for step in self.steps), NO_USAGE),
+            "usage": total_usage(step.usage for step in self.steps),
             "started_at_s": self._started_at_s,
             "duration_s": self._clock.monotonic_s() - self._started_s,
             "steps": tuple(self.steps),

@@ -18,6 +18,7 @@ from pytest_babyai.records import (
     Usage,
     outcome_from_record,
     outcome_kind,
+    total_usage,
 )
 
 STEP = Step(
@@ -80,6 +81,15 @@ def test_usages_add_up() -> None:
 
 def test_an_unknown_part_makes_the_sum_unknown() -> None:
     assert Usage(1, None, None) + Usage(3, 4, 0.25) == Usage(4, None, None)
+
+
+@pytest.mark.parametrize(
+    "usages",
+    [[], [Usage(1, 2, 0.5)], [Usage(1, 2, 0.5), Usage(3, 4, 0.25)], [Usage(1, None, 1), Usage()]],
+    ids=["none", "one", "two", "unknown"],
+)
+def test_a_total_is_the_sum(usages: list[Usage]) -> None:
+    assert total_usage(usages) == sum(usages, NO_USAGE)
 
 
 def test_an_episode_is_awaited_for_its_result() -> None:
