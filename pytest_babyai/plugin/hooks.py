@@ -16,8 +16,9 @@ from pytest_babyai.plugin.progress import ProgressLine
 from pytest_babyai.plugin.routing import routed_output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Mapping
 
+    from pytest_babyai.plugin.distribution import Share
     from pytest_babyai.plugin.selection import ItemPlan
     from pytest_babyai.plugin.session import EpisodeSession
 
@@ -54,6 +55,12 @@ class EpisodeHooks:
         if self._session.selection.settings.plan == "on":
             print_plan(self._session)
             return True
+        with routed_output():
+            return self._play(session, plans, share)
+
+    def _play(
+        self, session: pytest.Session, plans: Mapping[pytest.Item, ItemPlan], share: Share | None
+    ) -> bool | None:
         try:
             run = self._session.start_run()
             early = (plan.episode for item, plan in plans.items() if not _may_be_skipped(item))
@@ -83,9 +90,16 @@ class EpisodeHooks:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Makes room for pytest's own output, and lets go of the trajectory in the end."""
         self._clear_progress()
-        result = yield
+        with routed_output():
+            result = yield
         self._session.release(item)
         return result
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self) -> Generator[None, object, object]:
+        """Keeps the output of background episodes off the terminal."""
+        with routed_output():
+            return (yield)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_setup(self) -> Generator[None, None, None]:
@@ -116,7 +130,8 @@ class EpisodeHooks:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Gives the report its episode and the episode's own time."""
         reports.set_times(item, call)
-        report = yield
+        with routed_output():
+            report = yield
         if call.excinfo is None or call.excinfo.errisinstance(AssertionError):
             reports.expect_failure(self._session, item, report)
         reports.attach_episode(self._session, item, report)

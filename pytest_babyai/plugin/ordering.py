@@ -10,7 +10,7 @@ from pytest_babyai.plugin.routing import routed_output
 from pytest_babyai.plugin.selection import PARAMETERS, REPEAT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
     import pytest
 
@@ -23,7 +23,7 @@ _OF_EPISODES = frozenset({*PARAMETERS, REPEAT})
 
 def run_items(
     session: pytest.Session,
-    plans: dict[pytest.Item, ItemPlan],
+    plans: Mapping[pytest.Item, ItemPlan],
     scheduler: Scheduler[PlannedEpisode],
     while_waiting: Callable[[], None],
 ) -> None:
@@ -49,7 +49,7 @@ def run_items(
         _run_block(session, order, block, after)
 
 
-def _block_key(plans: dict[pytest.Item, ItemPlan]) -> Callable[[pytest.Item], Hashable]:
+def _block_key(plans: Mapping[pytest.Item, ItemPlan]) -> Callable[[pytest.Item], Hashable]:
     # Items may change places only where no fixture of a wider scope notices.
     def key(item: pytest.Item) -> Hashable:
         if item not in plans:
@@ -63,7 +63,7 @@ def _block_key(plans: dict[pytest.Item, ItemPlan]) -> Callable[[pytest.Item], Ha
 
 def _by_completion(
     block: Sequence[pytest.Item],
-    plans: dict[pytest.Item, ItemPlan],
+    plans: Mapping[pytest.Item, ItemPlan],
     scheduler: Scheduler[PlannedEpisode],
     while_waiting: Callable[[], None],
 ) -> Iterator[pytest.Item]:
