@@ -26,11 +26,20 @@ Key = TypeVar("Key")
 Result = TypeVar("Result")
 
 
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Returns uvloop's event loop where there is one: answers wake it from other threads often."""
+    try:
+        import uvloop
+    except ImportError:  # Windows has none
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 class LoopThread:
     """An asyncio event loop in a daemon thread."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="babyai-episodes", daemon=True)
         self._thread.start()
 
