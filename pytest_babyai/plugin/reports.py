@@ -46,8 +46,8 @@ def enforce_threshold(
     Raises:
         pytest.fail.Exception: The episode stayed below, and such an episode is no expected failure.
     """
-    text = _below_threshold_text(session, item)
-    if text is None or _is_expected(session, item):
+    text = None if _is_expected(session, item) else _below_threshold_text(session, item)
+    if text is None:
         return
     if error is not None:
         text = f"{text}\n{type(error).__name__}: {error}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import textwrap
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +19,7 @@ from pytest_babyai.reporting.numbers import (
     format_number,
 )
 from pytest_babyai.reporting.tables import table_lines
-from pytest_babyai.reporting.terminal import NO_STYLE, WARNING_STYLE, Line
+from pytest_babyai.reporting.terminal import NO_STYLE, WARNING_STYLE, Line, wrapped
 from pytest_babyai.statistics import Verdict
 
 if TYPE_CHECKING:
@@ -56,7 +55,6 @@ _GATE_STYLES: Final = MappingProxyType(
         GateOutcome.INCONCLUSIVE: WARNING_STYLE,
     }
 )
-_MIN_WIDTH: Final = 20
 _NAME_LIMIT: Final = 200
 _REASON_LIMIT: Final = 1000
 
@@ -78,10 +76,10 @@ def comparison_lines(
         verbosity: From 1 on with a table per variant: both means, and what could be detected.
         symbols: What the terminal can print.
     """
-    yield from _wrapped([_title(comparison)], width, MappingProxyType({"bold": True}))
+    yield from wrapped([_title(comparison)], width, MappingProxyType({"bold": True}))
     for note in notes:
         style = WARNING_STYLE if note.startswith("WARNING") else NO_STYLE
-        yield from _wrapped([one_line(note, _REASON_LIMIT, symbols)], width, style)
+        yield from wrapped([one_line(note, _REASON_LIMIT, symbols)], width, style)
     if comparison.variants and verbosity > 0:
         for variant in comparison.variants:
             yield Line("")
@@ -92,7 +90,7 @@ def comparison_lines(
     yield Line("")
     for variant in comparison.variants:
         yield from _verdict_lines(variant, width)
-    yield from _wrapped(_remarks(comparison, symbols), width)
+    yield from wrapped(_remarks(comparison, symbols), width)
 
 
 def reference_lines(
@@ -118,7 +116,7 @@ def reference_lines(
     ):
         found = variant.metrics[metric]
         text = f"  {padded}  {_cell(found, number_format, symbols)}"
-        yield from _wrapped([text], width, _VERDICT_STYLES[found.verdict])
+        yield from wrapped([text], width, _VERDICT_STYLES[found.verdict])
 
 
 def gate_lines(
@@ -132,11 +130,11 @@ def gate_lines(
         shown = outcome.upper() if result.outcome is GateOutcome.FAILED else outcome
         reason = one_line(result.reason, _REASON_LIMIT, symbols)
         text = f"{shown} {one_line(result.name, _NAME_LIMIT, symbols)}: {reason}"
-        yield from _wrapped([text], width, _GATE_STYLES[result.outcome])
+        yield from wrapped([text], width, _GATE_STYLES[result.outcome])
     if ordered:
         counts = collections.Counter(result.outcome for result in ordered)
         told = ", ".join(f"{counts[outcome]:,} {outcome.value}" for outcome in order)
-        yield from _wrapped([f"{count_of(len(ordered), 'gate')}: {told}"], width)
+        yield from wrapped([f"{count_of(len(ordered), 'gate')}: {told}"], width)
 
 
 def _title(comparison: Comparison) -> str:
@@ -221,7 +219,7 @@ def _verdict_lines(variant: VariantComparison, width: int) -> Iterator[Line]:
             text = (
                 f"{one_line(variant.variant, _NAME_LIMIT)} is {verdict.value}: {', '.join(names)}"
             )
-            yield from _wrapped([text], width, _VERDICT_STYLES[verdict])
+            yield from wrapped([text], width, _VERDICT_STYLES[verdict])
 
 
 def _remarks(comparison: Comparison, symbols: Symbols) -> Iterator[str]:
@@ -253,14 +251,3 @@ def _how_to_read(comparison: Comparison, symbols: Symbols) -> str:
 
 def _delta(symbols: Symbols) -> str:
     return "change in" if symbols.plus_minus.isascii() else "Δ"
-
-
-def _wrapped(
-    texts: Iterable[str], width: int, style: Mapping[str, bool] = NO_STYLE
-) -> Iterator[Line]:
-    wrapper = textwrap.TextWrapper(
-        max(width, _MIN_WIDTH), subsequent_indent="  ", break_on_hyphens=False
-    )
-    for text in texts:
-        for line in wrapper.wrap(text):
-            yield Line(line, style)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,12 +27,11 @@ from pytest_babyai.reporting.numbers import (
     format_seeds,
 )
 from pytest_babyai.reporting.tables import table_lines
-from pytest_babyai.reporting.terminal import NO_STYLE, WARNING_STYLE, Line
+from pytest_babyai.reporting.terminal import WARNING_STYLE, Line, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-_MIN_WIDTH = 20
 _HEADERS = ("variant", "task", "episodes", "requests", "tokens", "cost")
 _GAP = 2
 _NUM_NAMED = 3
@@ -72,17 +70,17 @@ def plan_lines(plan: RunPlan, *, width: int = 80, symbols: Symbols = UNICODE) ->
         width: Columns of the terminal; a table that is too wide is turned.
         symbols: What the terminal can print.
     """
-    yield from _wrapped([_scope(plan, symbols)], width)
+    yield from wrapped([_scope(plan, symbols)], width)
     if plan.groups:
         rows = [_cells(group, symbols) for group in plan.groups]
         yield Line("")
         for line in _table(rows, width, symbols):
             yield Line(line)
     yield Line("")
-    yield from _wrapped([_totals(plan, symbols)], width, {"bold": True})
-    yield from _wrapped([_detects(plan, symbols)], width)
-    yield from _wrapped(_basis(plan), width)
-    yield from _wrapped(_unknown_prices(plan.groups), width, WARNING_STYLE)
+    yield from wrapped([_totals(plan, symbols)], width, {"bold": True})
+    yield from wrapped([_detects(plan, symbols)], width)
+    yield from wrapped(_basis(plan), width)
+    yield from wrapped(_unknown_prices(plan.groups), width, WARNING_STYLE)
 
 
 def _scope(plan: RunPlan, symbols: Symbols) -> str:
@@ -208,14 +206,3 @@ def _dollars(cost: float | None, symbols: Symbols) -> str:
     if cost is None:
         return symbols.dash
     return f"${cost:,.2f}" if cost >= 1 or not cost else f"${cost:.4f}"
-
-
-def _wrapped(
-    texts: Iterable[str], width: int, style: Mapping[str, bool] = NO_STYLE
-) -> Iterator[Line]:
-    wrapper = textwrap.TextWrapper(
-        max(width, _MIN_WIDTH), subsequent_indent="  ", break_on_hyphens=False
-    )
-    for text in texts:
-        for line in wrapper.wrap(text):
-            yield Line(line, style)

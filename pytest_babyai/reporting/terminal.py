@@ -60,23 +60,23 @@ def summary_lines(
         yield Line(f"task {task}", {"bold": True})
         yield from _table(report.by_variant(task), width, symbols)
     yield Line("")
-    yield from _wrapped(_warnings(summaries, report.setup.on_error), width, WARNING_STYLE)
-    yield from _wrapped(_notes(summaries), width)
+    yield from wrapped(_warnings(summaries, report.setup.on_error), width, WARNING_STYLE)
+    yield from wrapped(_notes(summaries), width)
     if verbosity > 0:
-        yield from _wrapped([_how_to_read(symbols)], width)
-    yield from _wrapped(_progress(report), width, WARNING_STYLE)
-    yield from _wrapped([_effort(report, symbols)], width)
+        yield from wrapped([_how_to_read(symbols)], width)
+    yield from wrapped(_progress(report), width, WARNING_STYLE)
+    yield from wrapped([_effort(report, symbols)], width)
 
 
 def _setup_lines(report: RunReport, width: int, symbols: Symbols) -> Iterator[Line]:
     setup = report.setup
     if setup.offline:
-        yield from _wrapped([f"model: {setup.model_label} ({OFFLINE_NOTE})"], width, {"cyan": True})
+        yield from wrapped([f"model: {setup.model_label} ({OFFLINE_NOTE})"], width, {"cyan": True})
     else:
-        yield from _wrapped([f"model: {setup.model_label}"], width)
+        yield from wrapped([f"model: {setup.model_label}"], width)
     seeds = format_seeds(report.seeds, symbols)
     parts = (f"seeds: {seeds}", f"environment: {setup.environment}", f"gate: {setup.gate}")
-    yield from _wrapped([f" {symbols.dot} ".join(parts)], width)
+    yield from wrapped([f" {symbols.dot} ".join(parts)], width)
 
 
 def _table(summaries: Sequence[VariantSummary], width: int, symbols: Symbols) -> Iterator[Line]:
@@ -164,9 +164,10 @@ def _effort(report: RunReport, symbols: Symbols) -> str:
     return f" {symbols.dot} ".join(parts)
 
 
-def _wrapped(
+def wrapped(
     texts: Iterable[str], width: int, style: Mapping[str, bool] = NO_STYLE
 ) -> Iterator[Line]:
+    """Yields texts as lines of at most ``width`` columns, continued ones indented."""
     wrapper = textwrap.TextWrapper(
         max(width, _MIN_WIDTH), subsequent_indent="  ", break_on_hyphens=False
     )
