@@ -14,7 +14,7 @@ import re
 import sys
 from contextlib import suppress
 
-MISSION = re.compile(rb"(go to|pick up|open|put) [a-z ]+")
+MISSION = re.compile(rb"Mission: [a-z ,]+")
 ANSWER = {
     "id": "b",
     "object": "chat.completion",

@@ -49,7 +49,7 @@ def order() -> None:
     with model_server(60, 60, sigma=0.5) as port, tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         model = write_project(directory, port)
-        options = (f"--babyai-model={model}", "--babyai-tasks=goto,pickup", "--babyai-episodes=50")
+        options = (f"--babyai-model={model}",)
         unknown_s = timed(directory, *options)
         known_s = timed(directory, *options)
         entries = open_run(directory / RUNS_DIRECTORY).entries(with_steps=False)
