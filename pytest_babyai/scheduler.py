@@ -128,6 +128,8 @@ class Scheduler(Generic[Key]):
         concurrency: Episodes at a time, at least 1; or the limiter of the requests, whose limit
             is followed. Where it shrinks, what runs goes on, and the limiter holds it back.
         stop_reason: Asked before each start. Once it gives a reason, the run is drained.
+        refusal_of: Asked before each start about the episode; a reason leaves it out, and the run
+            goes on.
     """
 
     def __init__(
@@ -137,11 +139,13 @@ class Scheduler(Generic[Key]):
         *,
         concurrency: int | Limiter,
         stop_reason: Callable[[], str | None] | None = None,
+        refusal_of: Callable[[Key], str | None] | None = None,
     ) -> None:
         self._thread = thread
         self._play = play
         self._admission = _Admission(concurrency, stop_reason)
         self._admission.on_growth(self._start)
+        self._refusal_of = refusal_of
         self._futures: dict[Key, Future[EpisodeOutcome]] = {}
         self._waiting: deque[Key] = deque()
         self._running: set[asyncio.Task[None]] = set()
@@ -240,6 +244,7 @@ class Scheduler(Generic[Key]):
 
     def _may_start(self) -> bool:
         """Whether an episode waits that may start; those that may not are ended."""
+        self._leave_out()
         if not self._waiting:
             return False
         if self._admission.ask():
@@ -247,6 +252,13 @@ class Scheduler(Generic[Key]):
         self._admission.num_refused += len(self._waiting)
         self._end_waiting(NotStartedError(self._admission.refusal))
         return False
+
+    def _leave_out(self) -> None:
+        while self._refusal_of and self._waiting and (reason := self._refusal_of(self._waiting[0])):
+            key = self._waiting.popleft()
+            self._admission.num_refused += 1
+            _settle(self._futures[key], error=NotStartedError(reason))
+            self._finished.put(key)
 
     async def _work(self, key: Key) -> None:
         await self._play_one(key)

@@ -11,7 +11,7 @@ import argparse
 import importlib
 from typing import Final
 
-COMMANDS: Final = ("init", "runs", "show", "report")
+COMMANDS: Final = ("init", "runs", "show", "report", "compare")
 """Modules of this room, in the order of the help text."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,13 @@ from pytest_babyai.errors import SettingsError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from pytest_babyai.journal import RunLog
     from pytest_babyai.reporting.replays import ReplayEnvironment
     from pytest_babyai.reporting.results import EpisodeReport
 
-KINDS = ("html", "md", "csv", "parquet")
+KINDS = ("html", "md", "csv", "parquet", "charts")
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,7 +25,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("report", help="write a run as HTML, Markdown, CSV or Parquet")
     parser.add_argument("run", metavar="RUN", help=RUN_HELP)
     for kind in KINDS:
-        parser.add_argument(f"--{kind}", type=Path, metavar="FILE")
+        metavar = "DIR" if kind == "charts" else "FILE"
+        parser.add_argument(f"--{kind}", type=Path, metavar=metavar)
+    parser.add_argument(
+        "--screenshot", type=Path, metavar="FILE", help="a PNG of the HTML report, by Chromium"
+    )
+    parser.add_argument(
+        "--at",
+        default="",
+        metavar="PLACE",
+        help="what the screenshot shows, such as 'episode=history-goto-204&step=7' (default: top)",
+    )
     add_root(parser)
     parser.set_defaults(lines=_lines)
 
@@ -35,11 +46,29 @@ def _lines(chosen: argparse.Namespace) -> Iterator[str]:
 
     wanted = {kind: getattr(chosen, kind) for kind in KINDS}
     files = {kind: path for kind, path in wanted.items() if path is not None}
-    if not files:
-        raise SettingsError("nothing to write; give --html, --md, --csv or --parquet with a file")
-    write_reports(open_run(journal_of(chosen), chosen.run), files, _environments_of)
-    for path in files.values():
+    if not files and chosen.screenshot is None:
+        raise SettingsError(
+            "nothing to write; give --html, --md, --csv, --parquet, --charts or --screenshot"
+        )
+    log = open_run(journal_of(chosen), chosen.run)
+    for path in write_reports(log, files, _environments_of):
         yield f"{path} written"
+    if chosen.screenshot is not None:
+        _take_screenshot(log, files, chosen.screenshot, chosen.at)
+        yield f"{chosen.screenshot} written"
+
+
+def _take_screenshot(log: RunLog, files: Mapping[str, Path], picture: Path, place: str) -> None:
+    from pytest_babyai.reporting.files import write_reports
+    from pytest_babyai.reporting.screenshots import take_screenshot
+
+    if picture.is_dir() or not picture.parent.is_dir():
+        raise SettingsError(f"--screenshot: {picture} is no file in a directory that there is")
+    with tempfile.TemporaryDirectory() as directory:
+        report = files.get("html", Path(directory) / "report.html")
+        if "html" not in files:
+            list(write_reports(log, {"html": report}, _environments_of))
+        take_screenshot(report, picture, fragment=place)
 
 
 def _environments_of(log: RunLog) -> Callable[[EpisodeReport], ReplayEnvironment]:

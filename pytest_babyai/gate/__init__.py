@@ -19,7 +19,13 @@ from pytest_babyai.gate.comparison import (
     VariantComparison,
     compare,
 )
-from pytest_babyai.gate.evaluation import GateOutcome, GateResult, Reference, evaluate_rules
+from pytest_babyai.gate.evaluation import (
+    GateOutcome,
+    GateResult,
+    Reference,
+    evaluate_rules,
+    planned_gates,
+)
 from pytest_babyai.gate.grammar import parse_rule, parse_rules
 from pytest_babyai.gate.metrics import METRICS, Metric
 from pytest_babyai.gate.rules import Rule, check_rules
@@ -50,6 +56,7 @@ __all__ = [
     "load_baseline",
     "parse_rule",
     "parse_rules",
+    "planned_gates",
     "save_baseline",
     "take_snapshot",
 ]

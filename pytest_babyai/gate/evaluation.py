@@ -119,6 +119,20 @@ def evaluate_rules(
     return tuple(result for rule in rules for result in _evaluate(rule, run, reference))
 
 
+def planned_gates(
+    rules: Iterable[Rule], run: RunScores, reference: Reference | None = None
+) -> tuple[Rule, ...]:
+    """Returns the gates that `evaluate_rules` would judge: each rule by variant and task.
+
+    Args:
+        rules: As `parse_rules` gives them.
+        run: The episodes that will be played; they need no scores.
+        reference: What changes will be measured against.
+    """
+    found = (narrowed for rule in rules for narrowed in _narrowed(rule, run, reference) or [rule])
+    return tuple(dict.fromkeys(found))
+
+
 def _evaluate(rule: Rule, run: RunScores, reference: Reference | None) -> Iterator[GateResult]:
     cells = [_cell(narrowed, run, reference) for narrowed in _narrowed(rule, run, reference)]
     if not cells:
@@ -128,12 +142,14 @@ def _evaluate(rule: Rule, run: RunScores, reference: Reference | None) -> Iterat
         yield _result(cell, reference, p_value, len(cells))
 
 
-def _narrowed(rule: Rule, run: RunScores, reference: Reference | None) -> Iterator[Rule]:
+def _narrowed(rule: Rule, run: RunScores, reference: Reference | None) -> list[Rule]:
     itself = reference.variant if reference is not None and rule.relative else None
     each = [variant for variant in run.variants if variant != itself]
-    for variant in each if rule.variant == EACH else [rule.variant]:
-        for task in run.tasks if rule.task == EACH else [rule.task]:
-            yield rule.for_cell(variant, task)
+    return [
+        rule.for_cell(variant, task)
+        for variant in (each if rule.variant == EACH else [rule.variant])
+        for task in (run.tasks if rule.task == EACH else [rule.task])
+    ]
 
 
 def _cell(rule: Rule, run: RunScores, reference: Reference | None) -> _Cell:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_babyai.errors import BaselineError
 from pytest_babyai.gate.scores import RunScores
+from pytest_babyai.records import EpisodeResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -68,11 +69,16 @@ def take_snapshot(  # noqa: PLR0913 -- as many facts as a run has
         settings: All settings, as `Settings.as_plain` gives them.
         versions: Version by distribution, as `installed_versions` gives them.
         variant_hashes: Hash of the definition by variant; only those with an episode are kept.
-        fingerprints: Hash of the layout by (task, seed).
+        fingerprints: Hash of the layout by (task, seed); None takes those of the outcomes.
         variants: Names to begin with in tables.
         tasks: The same for tasks.
+
+    Raises:
+        BaselineError: As `layout_fingerprints`.
     """
+    outcomes = list(outcomes)
     scores = RunScores.of_outcomes(outcomes, variants=variants, tasks=tasks)
+    known = layout_fingerprints(outcomes) if fingerprints is None else fingerprints
     hashes = variant_hashes or {}
     played = {(episode.spec.task, episode.spec.seed) for episode in scores.episodes}
     return RunSnapshot(
@@ -81,9 +87,28 @@ def take_snapshot(  # noqa: PLR0913 -- as many facts as a run has
         settings={name: settings[name] for name in KEPT_SETTINGS if name in settings},
         versions={name: versions[name] for name in KEPT_VERSIONS if name in versions},
         variant_hashes={name: hashes[name] for name in scores.variants if name in hashes},
-        fingerprints={pair: text for pair, text in (fingerprints or {}).items() if pair in played},
+        fingerprints={pair: text for pair, text in known.items() if pair in played},
         scores=scores,
     )
+
+
+def layout_fingerprints(outcomes: Iterable[EpisodeOutcome]) -> dict[Pair, str]:
+    """Returns the hash of the layout by (task, seed), as far as outcomes carry one.
+
+    Raises:
+        BaselineError: A task and seed was played on several layouts, as where two tests ask for
+            different numbers of distractors, so its episodes are no pairs of anything.
+    """
+    found: dict[Pair, str] = {}
+    for outcome in outcomes:
+        text = outcome.layout_fingerprint if isinstance(outcome, EpisodeResult) else None
+        pair = (outcome.spec.task, outcome.spec.seed)
+        if text is not None and found.setdefault(pair, text) != text:
+            raise BaselineError(
+                f"the episodes of {pair[0]}-{pair[1]} were played on different levels (num_dists "
+                "differs between tests), so they cannot be compared; play one of them alone"
+            )
+    return found
 
 
 def check_comparable(

@@ -13,7 +13,13 @@ from pytest_babyai.journal.manifest import (
     VariantDefinition,
     configuration_changes,
 )
-from pytest_babyai.journal.provenance import GitState, Session, describe_session, git_state
+from pytest_babyai.journal.provenance import (
+    GitState,
+    Session,
+    describe_session,
+    git_state,
+    installed_versions,
+)
 from pytest_babyai.journal.redaction import Scrubber
 from pytest_babyai.journal.run import RUNS_DIRECTORY, Journal, Recording, create_run, resume_run
 
@@ -36,6 +42,7 @@ __all__ = [
     "create_run",
     "describe_session",
     "git_state",
+    "installed_versions",
     "list_runs",
     "newest_runs",
     "open_run",

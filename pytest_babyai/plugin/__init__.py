@@ -9,12 +9,21 @@ import pytest
 from pytest_babyai.plugin.options import add_options, check_options, complete_options
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from pytest_babyai.records import Episode
 
 MARKER = (
-    "babyai(variants, tasks, seeds, episodes, seed, threshold, history_length, gate, num_dists): "
+    "babyai(variants, tasks, seeds, episodes, seed, threshold, history_length, gate, num_dists, "
+    "repeats, fail, reference): "
     "play BabyAI-Text episodes; the test gets variant, task and seed, and the fixture "
     "babyai_episode."
+)
+
+
+ANALYSIS_MARKER = (
+    "babyai_analysis: runs after the last episode; the fixture babyai_results gives a pandas frame "
+    "with a row per episode."
 )
 
 
@@ -31,6 +40,7 @@ def pytest_load_initial_conftests(args: list[str]) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Registers the marker and refuses wrong options at once."""
     config.addinivalue_line("markers", MARKER)
+    config.addinivalue_line("markers", ANALYSIS_MARKER)
     check_options(config)
     if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
         from pytest_babyai.plugin.distribution import ControllerHooks
@@ -45,6 +55,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from pytest_babyai.plugin.session import activate
 
         activate(metafunc.config).parametrize(metafunc)
+    elif metafunc.definition.get_closest_marker("babyai_analysis") is not None:
+        from pytest_babyai.plugin.session import activate
+
+        activate(metafunc.config)
 
 
 @pytest.fixture
@@ -57,3 +71,15 @@ def babyai_episode(request: pytest.FixtureRequest) -> Episode:
     from pytest_babyai.plugin.session import activate
 
     return activate(request.config).episode(request.node)
+
+
+@pytest.fixture
+def babyai_results(request: pytest.FixtureRequest) -> pd.DataFrame:
+    """The played episodes of the session, a row each, for tests marked ``babyai_analysis``.
+
+    `pytest_babyai.reporting.tables_export` tells the columns. Every test gets a frame of its own.
+    """
+    from pytest_babyai.plugin.analysis import results_frame
+    from pytest_babyai.plugin.session import activate
+
+    return results_frame(activate(request.config), request.node)

@@ -12,14 +12,19 @@ from pytest_babyai.scheduling import (
     BudgetLimits,
     ErrorAllowance,
     ObservedClient,
+    longest_first,
 )
+from pytest_babyai.scheduling.early_stop import EarlyStop, seed_by_seed
 from pytest_babyai.settings.amounts import ErrorLimit
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from pytest_babyai.gateway.inference import InferenceClient
     from pytest_babyai.plugin.distribution import Share
+    from pytest_babyai.plugin.selection import PlannedEpisode, Selection
     from pytest_babyai.records import EpisodeOutcome, Step
-    from pytest_babyai.scheduling import Limiter
+    from pytest_babyai.scheduling import DurationEstimates, Limiter
     from pytest_babyai.settings.model import Settings
 
 MAX_ADAPTIVE = 256
@@ -32,17 +37,24 @@ class RunControls:
     Each of several processes gets its share of every bound.
 
     Args:
-        settings: The bounds.
+        selection: Settings, with the bounds.
         share: What this process plays, None for all.
-        num_planned: Episodes that are to be played.
+        planned: Episodes that are to be played.
 
     Attributes:
         num_steps: Steps played so far.
         concurrency: Bound for the scheduler.
+        early_stop: Knows which variants are known well enough; None unless asked for.
+        left_out: Episodes that were not played for that reason.
     """
 
-    def __init__(self, settings: Settings, share: Share | None, num_planned: int) -> None:
+    def __init__(
+        self, selection: Selection, share: Share | None, planned: Collection[PlannedEpisode]
+    ) -> None:
+        settings, num_planned = selection.settings, len(planned)
         self.num_steps = 0
+        self.left_out: set[PlannedEpisode] = set()
+        self.early_stop = _early_stop(selection, planned)
         self.concurrency = _concurrency(settings, share)
         num_parts = share.num_parts if share else 1
         self._budget = Budget(_budget_limits(settings, num_parts))
@@ -64,6 +76,31 @@ class RunControls:
         """Counts an episode that came to its end."""
         if self._errors is not None:
             self._errors.record(outcome)
+        self.count_reused(outcome)
+
+    def count_reused(self, outcome: EpisodeOutcome) -> None:
+        """Counts an episode of an earlier session: it costs nothing, and is known all the same."""
+        if self.early_stop is not None:
+            self.early_stop.record(outcome)
+
+    def refusal_of(self, episode: PlannedEpisode) -> str | None:
+        """Returns the line that says why an episode need not be played, None if it has to be."""
+        reason = self.early_stop.reason(episode.spec.variant) if self.early_stop else None
+        if reason is not None:
+            self.left_out.add(episode)
+        return reason
+
+    def in_order(
+        self, episodes: Iterable[PlannedEpisode], estimates: DurationEstimates
+    ) -> list[PlannedEpisode]:
+        """Returns the episodes in the order in which they are to start."""
+
+        def duration_s(episode: PlannedEpisode) -> float:
+            return estimates.duration_of(episode.spec)
+
+        if self.early_stop is None:
+            return longest_first(episodes, duration_s)
+        return seed_by_seed(episodes, lambda episode: episode.spec.seed, duration_s)
 
     def stop_reason(self) -> str | None:
         """Returns the line that says why nothing more is started, None while more may be."""
@@ -80,6 +117,12 @@ class RunControls:
     def history(self) -> list[dict[str, Any]]:
         """Returns the decisions on concurrency as JSON types."""
         return [] if isinstance(self.concurrency, int) else self.concurrency.history
+
+
+def _early_stop(selection: Selection, planned: Iterable[PlannedEpisode]) -> EarlyStop | None:
+    if selection.precision is None:
+        return None
+    return EarlyStop(selection.precision, [episode.spec for episode in planned])
 
 
 def _concurrency(settings: Settings, share: Share | None) -> int | Limiter:

@@ -15,7 +15,7 @@ import pytest
 from pytest_babyai.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from pytest_babyai.plugin.session import EpisodeSession
 
@@ -100,6 +100,7 @@ class ControllerHooks:
         self._orphaned: list[int] = []
         self._reported: set[str] = set()
         self._rerun: set[str] = set()
+        self._has_checked = False
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -134,15 +135,43 @@ class ControllerHooks:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
         """Learns how many episodes were selected."""
-        if num_selected := num_episodes(ids):
-            self._active_session().agenda.num_selected = num_selected
+        if not (num_selected := num_episodes(ids)):
+            return
+        session = self._active_session()
+        session.agenda.num_selected = num_selected
+        if self._has_checked:  # every worker tells the same
+            return
+        self._has_checked = True
+        from pytest_babyai.plugin.artifacts import check_artifacts
+
+        if session.selection.settings.until is not None:
+            raise pytest.UsageError(
+                "--babyai-until needs all episodes in one process; leave out -n"
+            )
+        try:
+            session.results.check_baseline(())
+            check_artifacts(session)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Runs analyses and gates here, once the workers have played."""
+        result = yield
+        if self._session is not None:
+            from pytest_babyai.plugin.late import run_late
+
+            run_late(session, self._session)
+        return result
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         """Takes a worker's last episodes, and remembers the part of a crashed one."""
-        finished = getattr(node, "workeroutput", {}).get("babyai_finished", [])
-        if finished:
+        output = getattr(node, "workeroutput", {})
+        if finished := output.get("babyai_finished", []):
             self._active_session().keep(finished)
+        if late := output.get("babyai_late"):
+            self._active_session().late.take(late)
         if error is not None and node.gateway.id in self._parts:
             self._orphaned.append(self._parts[node.gateway.id])
 
@@ -159,8 +188,11 @@ class ControllerHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keeps the episodes that travelled on a report."""
+        from pytest_babyai.plugin.late import LATE
         from pytest_babyai.plugin.reports import ATTRIBUTE, FINISHED
 
+        if hasattr(report, LATE):
+            self._active_session().late.take(report.__dict__.pop(LATE))
         if hasattr(report, FINISHED):
             self._active_session().keep(report.__dict__.pop(FINISHED))
         if hasattr(report, ATTRIBUTE):

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_babyai.errors import UsageError
 from pytest_babyai.plugin import ordering, reports
+from pytest_babyai.plugin.artifacts import check_artifacts
 from pytest_babyai.plugin.distribution import own_items, share_of
 from pytest_babyai.plugin.planning import print_plan
 from pytest_babyai.plugin.progress import ProgressLine
@@ -62,6 +63,9 @@ class EpisodeHooks:
         self, session: pytest.Session, plans: Mapping[pytest.Item, ItemPlan], share: Share | None
     ) -> bool | None:
         try:
+            if share is None:
+                self._session.results.check_baseline(self._session.agenda.nodeids)
+                check_artifacts(self._session)
             run = self._session.start_run()
             early = (plan.episode for item, plan in plans.items() if not _may_be_skipped(item))
             run.look_ahead(early, self._session.past_durations())

@@ -23,12 +23,17 @@ def add_options(parser: pytest.Parser) -> None:
             definition.flag,
             dest=_destination(definition),
             metavar=definition.metavar,
-            nargs=None if definition.bare is None else "?",
-            const=definition.bare,
             default=None,
-            help=definition.help,
+            help=definition.help.replace("%", "%%"),
+            **_action(definition),
         )
         parser.addini(definition.ini, help=definition.help, type=definition.ini_type, default=None)
+
+
+def _action(definition: SettingDefinition) -> dict[str, Any]:
+    if definition.repeatable:
+        return {"action": "append"}
+    return {} if definition.bare is None else {"nargs": "?", "const": definition.bare}
 
 
 def complete_options(arguments: list[str]) -> None:

@@ -12,10 +12,10 @@ from pytest_babyai.plugin.progress import progress_text
 from pytest_babyai.plugin.routing import HeldBack, held_back
 from pytest_babyai.rollout import RolloutOptions, run_episode
 from pytest_babyai.scheduler import Scheduler
-from pytest_babyai.scheduling import DurationEstimates, longest_first, model_seed
+from pytest_babyai.scheduling import DurationEstimates, model_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from pytest_babyai.environment import Environment
     from pytest_babyai.plugin.distribution import Share
@@ -30,7 +30,7 @@ class EpisodeRun:
     Args:
         selection: Settings and gateway configuration of the run.
         share: What this process plays, None for all.
-        num_planned: Episodes that are to be played.
+        planned: Episodes that are to be played.
 
     Attributes:
         controls: What holds the run back.
@@ -43,7 +43,10 @@ class EpisodeRun:
     """
 
     def __init__(
-        self, selection: Selection, share: Share | None = None, num_planned: int = 0
+        self,
+        selection: Selection,
+        share: Share | None = None,
+        planned: Collection[PlannedEpisode] = (),
     ) -> None:
         settings = selection.settings
         self._settings = settings
@@ -51,12 +54,13 @@ class EpisodeRun:
         self._environments.of(0)
         self._background = Background(selection)
         self.journal: SessionJournal | None = None
-        self.controls = RunControls(settings, share, num_planned)
+        self.controls = RunControls(selection, share, planned)
         self.scheduler: Scheduler[PlannedEpisode] = Scheduler(
             self._background.thread,
             self._play,
             concurrency=self.controls.concurrency,
             stop_reason=self.controls.stop_reason,
+            refusal_of=self.controls.refusal_of,
         )
         self._client = self.controls.observed(self._background.gateway)
         self._held: dict[PlannedEpisode, HeldBack] = {}
@@ -77,9 +81,10 @@ class EpisodeRun:
         if self.journal is not None:
             for episode, outcome in self.journal.reuse(wanted).items():
                 self.scheduler.replace(episode, outcome)
+                self.controls.count_reused(outcome)
                 del wanted[episode]
         estimates = DurationEstimates(past_s, STEP_LIMITS)
-        self.scheduler.submit(longest_first(wanted, lambda e: estimates.duration_of(e.spec)))
+        self.scheduler.submit(self.controls.in_order(wanted, estimates))
 
     def outcome(self, episode: PlannedEpisode) -> EpisodeOutcome:
         """Waits for an episode, and starts it if nobody has.

@@ -7,20 +7,23 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from pytest_babyai.environment import TASKS, resolve_task
 from pytest_babyai.errors import SettingsError, did_you_mean
+from pytest_babyai.gate import BASELINES_DIRECTORY, check_rules, parse_rules
 from pytest_babyai.gateway.configuration import read_configuration
 from pytest_babyai.plugin.options import command_line, ini_file
-from pytest_babyai.project import find_config
+from pytest_babyai.project import CONFIG, find_config, packaged
 from pytest_babyai.records import EpisodeSpec
+from pytest_babyai.scheduling.precision import parse_precision
 from pytest_babyai.settings.sources import (
     SETTINGS_FILE,
     Source,
     marker_source,
+    origin_of,
     read_settings_file,
     resolve,
 )
@@ -28,6 +31,8 @@ from pytest_babyai.settings.sources import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pytest_babyai.gate import Rule
+    from pytest_babyai.scheduling.precision import Precision
     from pytest_babyai.settings.model import Settings
 
 OFFLINE_MODEL = "babyai-offline"
@@ -56,6 +61,20 @@ class ItemPlan:
     gate: str
 
 
+class FunctionRules(NamedTuple):
+    """The gates of a test.
+
+    Attributes:
+        rules: The rules.
+        marker: Place of the marker that gives them, empty where all tests share them.
+        reference: The variant that changes refer to, None for the baseline.
+    """
+
+    rules: tuple[Rule, ...]
+    marker: str
+    reference: str | None
+
+
 class Selection:
     """Settings of the run and of every marked test.
 
@@ -70,10 +89,11 @@ class Selection:
         self._weak = [ini_file(config)]
         chosen = resolve([*self._strong, *self._weak]).config
         if chosen is not None:
-            chosen = config.invocation_params.dir / chosen
+            chosen = self.path_of("config", chosen)
         self.config_dir = find_config(chosen, _places(config))
         self._weak.append(self._settings_file(chosen))
         self.settings = resolve([*self._strong, *self._weak])
+        self.precision = self._precision()
         self.configuration = read_configuration(
             self.config_dir,
             self._model(),
@@ -82,6 +102,7 @@ class Selection:
             check_credentials=not (self.settings.gateway_url or config.option.collectonly),
         )
         self.played_variants: set[str] = set()
+        self.rules_of: dict[str, FunctionRules] = {}
         self._of_function: dict[str, Settings] = {}
 
     def _settings_file(self, chosen: Path | None) -> Source:
@@ -91,12 +112,30 @@ class Selection:
         files = [directory / SETTINGS_FILE for directory in directories]
         return read_settings_file(next((file for file in files if file.is_file()), files[0]))
 
+    def _precision(self) -> Precision | None:
+        if self.settings.until is None:
+            return None
+        try:
+            return parse_precision(self.settings.until)
+        except ValueError as error:
+            place = origin_of("until", [*self._strong, *self._weak])
+            raise SettingsError(f"{place}: {error}") from None
+
     def _model(self) -> str:
-        # A path is meant from where the command was typed; a name is one of the models' files.
-        model = self.settings.model
-        if not model.endswith(".toml"):
-            return model
-        return str(self._config.invocation_params.dir / Path(model).expanduser())
+        model = self.settings.model  # a name is one of the models' files
+        return str(self.path_of("model", model)) if model.endswith(".toml") else model
+
+    def path_of(self, setting: str, path: str | Path) -> Path:
+        """Returns a path as it is meant: as typed from there, in a file from pytest's root."""
+        is_typed = self._strong[0].values.get(setting) is not None
+        base = self._config.invocation_params.dir if is_typed else self._config.rootpath
+        return base / Path(path).expanduser()
+
+    @property
+    def baselines(self) -> Path:
+        """Where named baselines are kept: in the project, never in the package."""
+        own = self.config_dir if self.config_dir != packaged(CONFIG) else None
+        return (own or self._config.rootpath / CONFIG) / BASELINES_DIRECTORY
 
     @property
     def model_label(self) -> str:
@@ -143,14 +182,44 @@ class Selection:
             marker_source(_keywords(marker, node.nodeid), node.nodeid)
             for marker in node.iter_markers("babyai")
         ]
-        settings = resolve([*self._strong, *markers, *self._weak])
+        sources = [*self._strong, *markers, *self._weak]
+        settings = resolve(sources)
         self._of_function[node.nodeid] = settings
+        self._check_reference(settings, origin_of("reference", sources))
+        if settings.fail:
+            self.rules_of[node.nodeid] = self._rules(settings, sources, markers)
         missing = [name for name in PARAMETERS if name not in metafunc.fixturenames]
         metafunc.fixturenames.extend(missing)
         metafunc.parametrize(PARAMETERS, list(self._parameters(settings)))
         if settings.repeats > 1:
             metafunc.fixturenames.append(REPEAT)
             metafunc.parametrize(REPEAT, range(settings.repeats), ids=lambda number: f"r{number}")
+
+    def _check_reference(self, settings: Settings, origin: str) -> None:
+        names, declared = self.variants(settings), self.configuration.variants
+        if settings.reference is None or settings.gateway_url is not None:
+            return
+        if settings.reference not in {*names, *declared}:
+            hint = did_you_mean(settings.reference, names)
+            raise SettingsError(f"{origin}: unknown variant {settings.reference!r}; {hint}")
+
+    def _rules(
+        self, settings: Settings, sources: list[Source], markers: list[Source]
+    ) -> FunctionRules:
+        place = origin_of("fail", sources)
+        rules = parse_rules(settings.fail, place)
+        # What stands nearest to a test counts: its marker's reference, then a baseline.
+        own_reference = bool(origin_of("reference", markers))
+        reference = settings.reference if own_reference or settings.compare is None else None
+        check_rules(
+            rules,
+            variants=self.variants(settings) if settings.gateway_url is None else (),
+            tasks=[resolve_task(task) for task in settings.tasks or TASKS],
+            has_reference=settings.compare is not None or reference is not None,
+            place=place,
+        )
+        is_marker = place == origin_of("fail", markers)
+        return FunctionRules(rules, place if is_marker else "", reference)
 
     def _parameters(self, settings: Settings) -> Iterable[object]:
         tasks = [resolve_task(task) for task in settings.tasks or TASKS]
@@ -174,6 +243,11 @@ class Selection:
             )
         self._config.addinivalue_line("markers", f"{name}: BabyAI episodes of this {kind}")
         return [getattr(pytest.mark, name)]
+
+    def num_dists_of(self, nodeid: str) -> int:
+        """Returns the distractors in the levels of an item's test."""
+        settings = self._of_function.get(nodeid.partition("[")[0], self.settings)
+        return settings.num_dists
 
     def plan_of(self, item: pytest.Item) -> ItemPlan | None:
         """Returns what an item asks of its episode, None for an item without one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from pytest_babyai.errors import NotStartedError, UsageError
 from pytest_babyai.journal import RUNS_DIRECTORY, past_durations
 from pytest_babyai.plugin.distribution import share_of
+from pytest_babyai.plugin.late import LateHooks, LateWork
 from pytest_babyai.plugin.recording import CarriedJournal, open_journal
 from pytest_babyai.plugin.reports import (
     OUTCOME,
@@ -19,6 +20,7 @@ from pytest_babyai.plugin.reports import (
     episode_of,
     failure_of,
 )
+from pytest_babyai.plugin.results import Results
 from pytest_babyai.plugin.selection import ItemPlan, Selection
 from pytest_babyai.records import Episode, EpisodeFailure
 
@@ -69,8 +71,16 @@ class EpisodeSession:
         self.error: UsageError | None = None
         self.journal: EpisodeJournal | None = None
         self.agenda = Agenda()
+        self.late = LateWork()
+        self.results = Results(self)
         self.episodes: dict[str, EpisodeReport] = {}
+        self.askers: defaultdict[str, set[str]] = defaultdict(set)
         self._selection: Selection | None = None
+
+    @property
+    def num_decided_early(self) -> int:
+        """Episodes that need not be played, as their variant is known well enough."""
+        return len(self.run.controls.left_out) if self.run else 0
 
     @property
     def selection(self) -> Selection:
@@ -106,6 +116,7 @@ class EpisodeSession:
         episode = episode_of(report)
         if episode is not None:
             self.episodes[episode.outcome.episode_id] = episode
+            self.askers[episode.outcome.episode_id].add(episode.nodeid)
 
     def release(self, item: pytest.Item) -> None:
         """Lets go of an item's trajectory, once no other item needs it."""
@@ -126,7 +137,7 @@ class EpisodeSession:
             from pytest_babyai.plugin.run import EpisodeRun
 
             share = share_of(self.config)
-            run = EpisodeRun(self.selection, share, self.agenda.num_selected)
+            run = EpisodeRun(self.selection, share, self.agenda.nodeids)
             try:
                 run.journal = self._journal_of_this_process()
             except BaseException:
@@ -175,7 +186,7 @@ class EpisodeSession:
             history = self.run.controls.history() if self.run else []
             if history:
                 self.journal.add_notes({"concurrency": history})
-            self.journal.close(finished=len(self.episodes) >= self.agenda.num_selected)
+            self.journal.close(finished=not self.results.num_missing)
 
     def episode(self, item: pytest.Item) -> Episode:
         """Waits for the episode of an item; the fixture's work."""
@@ -211,11 +222,14 @@ SESSION = pytest.StashKey[EpisodeSession]()
 def activate(config: pytest.Config) -> EpisodeSession:
     """Returns the session of a config; the first call registers the hooks that episodes need."""
     if SESSION not in config.stash:
+        from pytest_babyai.plugin.artifacts import ArtifactHooks
         from pytest_babyai.plugin.hooks import EpisodeHooks
         from pytest_babyai.plugin.summary import SummaryHooks, TrimHooks
 
         session = config.stash[SESSION] = EpisodeSession(config)
         config.pluginmanager.register(EpisodeHooks(session), "babyai-episodes")
+        config.pluginmanager.register(LateHooks(session), "babyai-late")
+        config.pluginmanager.register(ArtifactHooks(session), "babyai-artifacts")
         config.pluginmanager.register(SummaryHooks(session), "babyai-summary")
         config.pluginmanager.register(TrimHooks(session), "babyai-trim")
     return config.stash[SESSION]

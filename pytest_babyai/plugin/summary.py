@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_babyai.environment import TASKS
 from pytest_babyai.errors import UsageError
 from pytest_babyai.plugin.reports import ATTRIBUTE, resume_command
+from pytest_babyai.reporting.comparison import comparison_lines, gate_lines, reference_lines
 from pytest_babyai.reporting.episodes import counts_lines
 from pytest_babyai.reporting.numbers import count_of, symbols_for
-from pytest_babyai.reporting.results import RunReport, RunSetup
-from pytest_babyai.reporting.terminal import summary_lines
+from pytest_babyai.reporting.terminal import WARNING_STYLE, Line, summary_lines, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
-    from pytest_babyai.plugin.selection import Selection
     from pytest_babyai.plugin.session import EpisodeSession
+    from pytest_babyai.reporting.results import RunReport
 
 
 class SummaryHooks:
@@ -27,7 +25,6 @@ class SummaryHooks:
 
     def __init__(self, session: EpisodeSession) -> None:
         self._session = session
-        self._started_s = time.monotonic()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Gathers a report's episode."""
@@ -39,17 +36,42 @@ class SummaryHooks:
         """Prints the tables, unless no episode was reported."""
         if not self._session.episodes:
             return
-        report = self._report(interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
+        results = self._session.results
+        report = results.report(interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
         writer = self._session.config.get_terminal_writer()
         width, symbols = writer.fullwidth, symbols_for(_encoding(writer))
         verbosity = terminalreporter.verbosity
         terminalreporter.section("BabyAI episodes", sep="=")
-        for line in summary_lines(report, width=width, verbosity=verbosity, symbols=symbols):
+        how: dict[str, Any] = {"width": width, "symbols": symbols}
+        for line in summary_lines(report, verbosity=verbosity, **how):
+            terminalreporter.write_line(line.text, **line.style)
+        for line in self._decision_lines(verbosity, how):
             terminalreporter.write_line(line.text, **line.style)
         for text in counts_lines(report, width=width, symbols=symbols):
             terminalreporter.write_line(text)
         for text in self._journal_lines(report):
             terminalreporter.write_line(text)
+
+    def _decision_lines(self, verbosity: int, how: dict[str, Any]) -> Iterator[Line]:
+        results, run = self._session.results, self._session.run
+        if run is not None and run.controls.early_stop is not None:
+            yield from wrapped(
+                run.controls.early_stop.lines(how["symbols"].plus_minus), how["width"]
+            )
+        if (between := results.between_variants()) and between.variants:
+            yield Line("")
+            yield from reference_lines(between, **how)
+        try:
+            against, notes = results.against_baseline(), results.notes()
+        except UsageError as error:
+            yield from wrapped([f"not compared: {error}"], how["width"], WARNING_STYLE)
+        else:
+            if against is not None:
+                yield Line("")
+                yield from comparison_lines(against, notes=notes, verbosity=verbosity, **how)
+        if judged := results.judged():
+            yield Line("")
+            yield from gate_lines(judged, **how)
 
     def _journal_lines(self, report: RunReport) -> Iterator[str]:
         yield from self._session.run.controls.notes() if self._session.run else ()
@@ -62,16 +84,6 @@ class SummaryHooks:
         yield f"run {run_id}; see it with: python -m pytest_babyai show {run_id}"
         if len(report.episodes) < report.num_selected:
             yield f"go on with: {resume_command(self._session.config, run_id)}"
-
-    def _report(self, *, interrupted: bool) -> RunReport:
-        episodes = tuple(self._session.episodes.values())
-        return RunReport(
-            setup=_setup(self._session.selection),
-            episodes=episodes,
-            num_selected=self._session.agenda.num_selected or len(episodes),
-            wall_time_s=time.monotonic() - self._started_s,
-            interrupted=interrupted,
-        )
 
 
 class TrimHooks:
@@ -107,19 +119,6 @@ def _first(reports: Iterable[Any], num_shown: int) -> Generator[Any, None, None]
         num_seen += is_episode
         if not is_episode or num_seen <= num_shown:
             yield report
-
-
-def _setup(selection: Selection) -> RunSetup:
-    settings = selection.settings
-    return RunSetup(
-        model_label=selection.model_label,
-        offline=selection.is_offline,
-        environment=settings.environment,
-        variants=selection.variants(settings),
-        tasks=TASKS,
-        gate=settings.gate,
-        on_error=settings.on_error,
-    )
 
 
 def _encoding(writer: Any) -> str | None:

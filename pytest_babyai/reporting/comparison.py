@@ -6,7 +6,7 @@ import collections
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from pytest_babyai.gate import GateOutcome
+from pytest_babyai.gate import GateOutcome, Reference, RunScores, compare
 from pytest_babyai.reporting.episodes import one_line
 from pytest_babyai.reporting.numbers import (
     COUNT,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_babyai.gate import Comparison, GateResult, MetricComparison, VariantComparison
+    from pytest_babyai.reporting.results import RunReport
 
 _POINTS: Final = NumberFormat(1, 100.0)
 _FORMATS: Final[Mapping[str, tuple[str, NumberFormat]]] = MappingProxyType(
@@ -55,8 +56,35 @@ _GATE_STYLES: Final = MappingProxyType(
         GateOutcome.INCONCLUSIVE: WARNING_STYLE,
     }
 )
+DEFAULT_MARGIN: Final = 0.05
+"""Difference in success, progression and return that does not matter."""
+
 _NAME_LIMIT: Final = 200
 _REASON_LIMIT: Final = 1000
+
+
+def compare_variants(
+    report: RunReport, reference: str | None = None, *, margin: float = DEFAULT_MARGIN
+) -> Comparison | None:
+    """Compares all variants of a run with one of them; None where there is only one.
+
+    Args:
+        report: The run.
+        reference: The variant to compare with; None takes the first.
+        margin: Difference in success, progression and return that does not matter.
+    """
+    variants = report.variants
+    if len(variants) < 2:  # noqa: PLR2004 - a comparison needs two
+        return None
+    name = reference or variants[0]
+    outcomes = [episode.outcome for episode in report.episodes]
+    scores = RunScores.of_outcomes(outcomes, variants=variants, tasks=report.tasks)
+    return compare(scores, Reference(f"variant {name}", scores, name), margins=margins(margin))
+
+
+def margins(margin: float) -> dict[str, float]:
+    """Returns by metric the difference that does not matter, for `compare`."""
+    return dict.fromkeys(("success", "progression", "return"), margin)
 
 
 def comparison_lines(

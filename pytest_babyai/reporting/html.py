@@ -16,9 +16,9 @@ import string
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_babyai.errors import SettingsError
-from pytest_babyai.gate import Reference, RunScores, compare
 from pytest_babyai.records import EpisodeResult
 from pytest_babyai.reporting import html_sections
+from pytest_babyai.reporting.comparison import compare_variants
 from pytest_babyai.reporting.recorded import NO_PROVENANCE
 from pytest_babyai.reporting.replays import pack, scene_name, scenes
 
@@ -86,22 +86,6 @@ def write_html_report(path: Path, report: RunReport, **options: Any) -> None:
         path.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise SettingsError(f"{error.filename or path}: {error.strerror or error}") from None
-
-
-def compare_variants(report: RunReport, reference: str | None = None) -> Comparison | None:
-    """Compares all variants of a run with one of them; None where there is only one.
-
-    Args:
-        report: The run.
-        reference: The variant to compare with; None takes the first.
-    """
-    variants = report.variants
-    if len(variants) < 2:  # noqa: PLR2004 - a comparison needs two
-        return None
-    name = reference or variants[0]
-    outcomes = [episode.outcome for episode in report.episodes]
-    scores = RunScores.of_outcomes(outcomes, variants=variants, tasks=report.tasks)
-    return compare(scores, Reference(f"variant {name}", scores, name))
 
 
 def episode_keys(episodes: Sequence[EpisodeReport]) -> dict[str, EpisodeReport]:

@@ -45,6 +45,7 @@ def markdown_report(
     provenance: Provenance = NO_PROVENANCE,
     comparisons: Sequence[Comparison] = (),
     gates: Sequence[GateResult] = (),
+    notes: Sequence[str] = (),
 ) -> str:
     """Returns the report in GitHub's Markdown.
 
@@ -53,8 +54,9 @@ def markdown_report(
         provenance: Where its numbers come from.
         comparisons: What variants are compared with; the first is in the main table.
         gates: What its rules came to.
+        notes: Differences between the runs compared, as `check_comparable` gives them.
     """
-    return "\n".join(_lines(report, provenance, comparisons, gates)) + "\n"
+    return "\n".join(_lines(report, provenance, comparisons, gates, notes)) + "\n"
 
 
 def _lines(
@@ -62,11 +64,12 @@ def _lines(
     provenance: Provenance,
     comparisons: Sequence[Comparison],
     gates: Sequence[GateResult],
+    notes: Sequence[str],
 ) -> Iterator[str]:
     yield f"### {_headline(report, gates)}"
     yield ""
     yield " · ".join(_facts(report, provenance))
-    for notice in _notices(report):
+    for notice in (*_notices(report), *map(_code, notes)):
         yield from ("", f"> {notice}")
     yield ""
     first = comparisons[0] if comparisons else None

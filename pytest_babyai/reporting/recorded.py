@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from pytest_babyai.gate import RunSnapshot, take_snapshot
 from pytest_babyai.reporting.results import EpisodeReport, RunReport, RunSetup
 
 if TYPE_CHECKING:
@@ -85,6 +87,46 @@ def recorded_run(log: RunLog, tasks: Sequence[str] = (), *, with_steps: bool = T
         episodes=tuple(_episode(entry) for entry in entries),
         num_selected=max(manifest.session.num_selected, len(entries)),
         wall_time_s=_wall_time_s(entries),
+    )
+
+
+def with_steps(report: RunReport, log: RunLog) -> RunReport:
+    """Returns a report whose episodes have the trajectories that the journal kept.
+
+    Raises:
+        JournalError: The run cannot be read.
+    """
+    kept = {entry.outcome.episode_id: entry.outcome for entry in log.entries()}
+    episodes = (
+        dataclasses.replace(each, outcome=kept.get(each.outcome.episode_id, each.outcome))
+        for each in report.episodes
+    )
+    return dataclasses.replace(report, episodes=tuple(episodes))
+
+
+def recorded_snapshot(log: RunLog, tasks: Sequence[str] = ()) -> RunSnapshot:
+    """Reads a run of the journal as gates and comparisons take it.
+
+    An episode that failed and was then played counts once, with its score; repeats count each.
+
+    Args:
+        log: The run.
+        tasks: In the order of the tables; others follow by name.
+
+    Raises:
+        JournalError: The run cannot be read.
+        BaselineError: As `take_snapshot`.
+    """
+    manifest = log.manifest
+    return take_snapshot(
+        [entry.outcome for entry in log.latest().values()],
+        model_label=manifest.model_label,
+        offline=manifest.offline,
+        settings=manifest.session.settings,
+        versions=manifest.session.versions,
+        variant_hashes={name: each.hash for name, each in manifest.variants.items()},
+        variants=tuple(manifest.variants),
+        tasks=tasks,
     )
 
 

@@ -19,8 +19,10 @@ class SettingDefinition(NamedTuple):
         metavar: Placeholder in the help.
         help: One line for the help and the README.
         marker: Whether ``@pytest.mark.babyai`` accepts it.
-        ini_type: How pytest types the ini option: ``string``, ``int``, ``float`` or ``args``.
+        ini_type: How pytest types the ini option: ``string``, ``int``, ``float``, ``args`` or
+            ``linelist``.
         bare: What the option means on the command line without a value; None if it needs one.
+        repeatable: Whether the option may be given several times, each time with more.
     """
 
     name: str
@@ -28,8 +30,9 @@ class SettingDefinition(NamedTuple):
     metavar: str
     help: str
     marker: bool = False
-    ini_type: Literal["string", "int", "float", "args"] = "string"
+    ini_type: Literal["string", "int", "float", "args", "linelist"] = "string"
     bare: str | None = None
+    repeatable: bool = False
 
     @property
     def expected(self) -> str:
@@ -246,4 +249,53 @@ DEFINITIONS: tuple[SettingDefinition, ...] = (
         "play nothing; tell what would be played, what it would take and what it can show",
         bare="on",
     ),
+    SettingDefinition(
+        "fail",
+        values.texts,
+        "RULE",
+        "a gate, such as 'success>=0.8' or 'progression<-0.05@95%'; may be repeated",
+        marker=True,
+        ini_type="linelist",
+        repeatable=True,
+    ),
+    SettingDefinition(
+        "compare",
+        values.text,
+        "NAME|PATH",
+        "a baseline: the run is compared with it, and changes in gates refer to it",
+    ),
+    SettingDefinition(
+        "reference",
+        values.text,
+        "VARIANT",
+        "the variant that others are compared with (default: the first)",
+        marker=True,
+    ),
+    SettingDefinition(
+        "margin",
+        values.number(0, 1),
+        "P",
+        "difference in success, progression or return that does not matter (default: 0.05)",
+        ini_type="float",
+    ),
+    SettingDefinition(
+        "save",
+        values.text,
+        "NAME|PATH",
+        "bless the run: write it as a baseline, meant to be committed",
+    ),
+    SettingDefinition(
+        "until",
+        values.text_or_number,
+        "±P",
+        "stop a variant when its success is known this well, such as '±0.05' or "
+        "'progression±0.05@90%'",
+    ),
+    SettingDefinition(
+        "html", values.path, "FILE", "write a report with charts and replays, one file for offline"
+    ),
+    SettingDefinition("md", values.path, "FILE", "write a report in GitHub's Markdown"),
+    SettingDefinition("csv", values.path, "FILE", "write a row per episode as CSV"),
+    SettingDefinition("parquet", values.path, "FILE", "write a row per episode as Parquet"),
+    SettingDefinition("charts", values.path, "DIR", "write the charts as SVG and PNG files"),
 )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pytest_babyai.settings.amounts import ErrorLimit
 
 
@@ -48,6 +47,17 @@ class Settings:
         max_time_s: Seconds after which nothing more is started.
         plan: ``on`` plays nothing and tells what would be played.
         resume: Id of a run to go on with, or ``latest``; None for a new one.
+        fail: Rules of gates as they were written; `pytest_babyai.gate` reads them.
+        compare: Name or path of a baseline to compare with.
+        reference: The variant that others are compared with; None means the first.
+        margin: Difference in success, progression and return, in [0, 1], that does not matter.
+        save: Name or path of the baseline that the run is written to.
+        until: Precision at which a variant stops, as it was written.
+        html: File of the HTML report.
+        md: File of the Markdown report.
+        csv: File of the episodes as CSV.
+        parquet: File of the episodes as Parquet.
+        charts: Directory of the charts.
     """
 
     variants: tuple[str, ...] | None = None
@@ -78,6 +88,17 @@ class Settings:
     max_cost: float | None = None
     max_time_s: float | None = None
     plan: str = "off"
+    fail: tuple[str, ...] = ()
+    compare: str | None = None
+    reference: str | None = None
+    margin: float = 0.05
+    save: str | None = None
+    until: str | None = None
+    html: Path | None = None
+    md: Path | None = None
+    csv: Path | None = None
+    parquet: Path | None = None
+    charts: Path | None = None
 
     @property
     def played_seeds(self) -> tuple[int, ...]:
@@ -88,8 +109,10 @@ class Settings:
 
     def as_plain(self) -> dict[str, Any]:
         """Returns the settings as JSON types, for a report or a manifest."""
-        plain = dataclasses.asdict(self)
-        plain["config"] = str(self.config) if self.config else None
-        return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()
-        }
+        return {name: _plain(value) for name, value in dataclasses.asdict(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value

@@ -47,6 +47,15 @@ def resolve(sources: Iterable[Source]) -> Settings:
     return Settings(**chosen)
 
 
+def origin_of(name: str, sources: Iterable[Source]) -> str:
+    """Returns the place that decides over a setting, such as ``--babyai-seed``; empty if none."""
+    (definition,) = (each for each in DEFINITIONS if each.name == name)
+    for source in sources:
+        if source.values.get(definition.key) is not None:
+            return source.origin(definition)
+    return ""
+
+
 def parse_source(source: Source) -> dict[str, Any]:
     """Reads one source into values by field name.
 

@@ -112,6 +112,22 @@ def text(value: Any) -> str:
     return str(value)
 
 
+def text_or_number(value: Any) -> str:
+    """Reads a text that YAML and ini files may give as a number."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return str(value) if is_number else text(value)
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """Reads one text or a sequence of them; what they mean is found out where they are used."""
+    parts = [value] if isinstance(value, str) else value
+    if isinstance(parts, (list, tuple)):
+        texts = tuple(part.strip() for part in parts if isinstance(part, str))
+        if len(texts) == len(parts) and all(texts):
+            return texts
+    raise ValueError("a text or a list of texts")
+
+
 def path(value: Any) -> Path:
     """Reads a path; ``~`` is expanded."""
     return Path(text(value)).expanduser()

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import altair as alt  # noqa: F401
 import minigrid  # noqa: F401
+import pandas as pd  # noqa: F401
+import pyarrow.parquet  # noqa: F401
 import pytest
 import scipy.special  # noqa: F401
 import tabulate  # noqa: F401
+import vl_convert  # noqa: F401
 
 import pytest_babyai.plugin.run
 import pytest_babyai.plugin.summary  # noqa: F401
 from pytest_babyai.gateway.client import import_tensorzero
 from tests.plugin.provider import Provider, go_forward
 
-# pytester forgets what its runs import; this saves time, and NumPy and TensorZero cannot be
-# imported twice.
+# pytester forgets what its runs import; this saves time, and NumPy, TensorZero and others
+# cannot be imported twice.
 import_tensorzero()
 
 if TYPE_CHECKING:
@@ -43,6 +47,11 @@ def provider(running_provider: Provider) -> Provider:
     running_provider.answer = go_forward
     running_provider.requests = []
     return running_provider
+
+
+@pytest.fixture(autouse=True)
+def _outside_of_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
 
 
 @pytest.fixture

@@ -187,3 +187,50 @@ def test_a_run_ends_though_the_model_hangs(project: pytest.Pytester, provider: P
     provider.answer = hang_on_seed_0
 
     project.runpytest("--babyai-seeds=1,0", "-x").assert_outcomes(failed=1)
+
+
+UNTIL = ("--babyai-seeds=20-99", "--babyai-gate=aggregate", "--babyai-concurrency=4")
+
+
+def test_a_variant_that_is_known_well_enough_is_stopped(
+    project: pytest.Pytester, provider: Provider
+) -> None:
+    result = project.runpytest(*UNTIL, "--babyai-until=±0.25", "-rs")
+
+    assert result.ret == pytest.ExitCode.OK
+    outcomes = result.parseoutcomes()
+    assert outcomes["skipped"] > 20
+    assert outcomes["skipped"] + outcomes["xfailed"] + outcomes.get("passed", 0) == 80
+    assert len(provider.requests) < 60 * 64
+    result.stdout.fnmatch_lines(
+        [
+            "baseline: stopped after * of 80 seeds, success *",
+            "SKIPPED * not played: success of baseline is known well enough after *",
+        ]
+    )
+
+
+def test_a_stopped_run_is_whole(project: pytest.Pytester) -> None:
+    result = project.runpytest(
+        *UNTIL, "--babyai-until=±0.25", "--babyai-save=main", "--babyai-fail=errors<=0"
+    )
+
+    assert result.ret == pytest.ExitCode.OK
+    assert "go on with" not in result.stdout.str()
+    result.stdout.fnmatch_lines(
+        ["1 gate: 0 failed, 0 inconclusive, 1 passed", "baseline *written*"]
+    )
+
+
+def test_a_precision_that_is_none_is_one_line(project: pytest.Pytester) -> None:
+    result = project.runpytest("--babyai-until=wide")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --babyai-until: *wide*"])
+
+
+def test_a_precision_needs_one_process(project: pytest.Pytester) -> None:
+    result = project.runpytest(*UNTIL, "--babyai-until=0.25", "-p", "xdist", "-n", "2")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --babyai-until needs all episodes in one process; *"])

@@ -8,6 +8,7 @@ import pytest
 
 from pytest_babyai.errors import BaselineError
 from pytest_babyai.gate import RunScores, check_comparable, take_snapshot
+from pytest_babyai.gate.snapshot import layout_fingerprints
 from pytest_babyai.records import EpisodeSpec
 from pytest_babyai.settings.model import Settings
 from tests.unit.gate.gate_samples import episode, run, snapshot
@@ -125,3 +126,23 @@ def test_a_baseline_without_episodes_is_refused() -> None:
 )
 def test_harmless_differences_are_named(changes: dict[str, Any], note: str) -> None:
     assert check_comparable(snapshot(), snapshot(**changes)) == (note,)
+
+
+def test_fingerprints_are_taken_from_the_outcomes() -> None:
+    outcomes: list[EpisodeOutcome] = [
+        solved(EpisodeSpec("a", "goto", 200), layout_fingerprint="12"),
+        solved(EpisodeSpec("b", "goto", 200), layout_fingerprint="12"),
+        solved(EpisodeSpec("a", "goto", 201)),
+        failure(EpisodeSpec("a", "open", 3)),
+    ]
+    taken = take_snapshot(outcomes, model_label="demo", offline=False, settings={}, versions={})
+    assert taken.fingerprints == {("goto", 200): "12"}
+
+
+def test_a_task_and_seed_on_two_levels_is_refused() -> None:
+    outcomes = [
+        solved(EpisodeSpec(variant, "goto", 200), layout_fingerprint=text)
+        for variant, text in (("a", "12"), ("b", "34"))
+    ]
+    with pytest.raises(BaselineError, match=r"^the episodes of goto-200 .* on different levels"):
+        layout_fingerprints(outcomes)

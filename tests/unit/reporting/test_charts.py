@@ -12,7 +12,7 @@ from pytest_babyai.errors import SettingsError
 from pytest_babyai.records import Usage
 from pytest_babyai.reporting.chart_themes import PAGE_THEME
 from pytest_babyai.reporting.charts import chart_svg, forest_chart, measure_chart, write_charts
-from pytest_babyai.reporting.html import compare_variants
+from pytest_babyai.reporting.comparison import compare_variants
 from pytest_babyai.reporting.measures import MEASURES
 from tests.unit.reporting.reporting_samples import (
     SPEC,

@@ -13,8 +13,8 @@ import pytest
 
 from pytest_babyai.errors import SettingsError
 from pytest_babyai.gate import RunScores, evaluate_rules, parse_rules
+from pytest_babyai.reporting.comparison import compare_variants
 from pytest_babyai.reporting.html import (
-    compare_variants,
     episode_keys,
     html_report,
     write_html_report,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_babyai.gate import RunScores, evaluate_rules, parse_rules
-from pytest_babyai.reporting.html import compare_variants
+from pytest_babyai.reporting.comparison import compare_variants
 from pytest_babyai.reporting.markdown import markdown_report
 from pytest_babyai.reporting.recorded import Provenance
 from tests.unit.reporting.reporting_samples import (

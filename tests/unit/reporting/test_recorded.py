@@ -15,7 +15,12 @@ from pytest_babyai.journal import (
     VariantDefinition,
     create_run,
 )
-from pytest_babyai.reporting.recorded import provenance_of, readable_time, recorded_run
+from pytest_babyai.reporting.recorded import (
+    provenance_of,
+    readable_time,
+    recorded_run,
+    recorded_snapshot,
+)
 from tests.unit.reporting.reporting_samples import failure, result, solved, step
 
 if TYPE_CHECKING:
@@ -85,6 +90,21 @@ def test_wall_time_is_from_the_first_start_to_the_last_end(tmp_path: Path) -> No
 
 def test_a_run_without_episodes_took_no_time(tmp_path: Path) -> None:
     assert recorded_run(recorded(tmp_path)).wall_time_s == 0.0
+
+
+def test_a_run_is_read_for_comparisons(tmp_path: Path) -> None:
+    taken = recorded_snapshot(recorded(tmp_path, solved(layout_fingerprint="12")), ["goto"])
+    assert (taken.model_label, taken.offline) == ("demo", True)
+    assert taken.settings == {"environment": "balrog", "on_error": "fallback"}
+    assert taken.versions == {"minigrid": "3.2.0"}
+    assert taken.variant_hashes == {"baseline": "2"}
+    assert taken.fingerprints == {("goto", 200): "12"}
+    assert [each.spec for each in taken.scores.episodes] == [solved().spec]
+
+
+def test_a_failure_that_was_played_again_counts_once(tmp_path: Path) -> None:
+    taken = recorded_snapshot(recorded(tmp_path, failure(), solved(), failure()))
+    assert [type(each).__name__ for each in taken.scores.episodes] == ["ScoredEpisode"]
 
 
 def test_provenance_is_that_of_the_manifest(tmp_path: Path) -> None:

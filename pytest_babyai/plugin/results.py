@@ -1,0 +1,260 @@
+"""What the episodes of a session came to, and what they are held against."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pytest_babyai.environment import TASKS, environment_factory
+from pytest_babyai.errors import BaselineError
+from pytest_babyai.gate import (
+    GateOutcome,
+    GateResult,
+    Reference,
+    RunScores,
+    UnscoredEpisode,
+    check_comparable,
+    compare,
+    evaluate_rules,
+    find_baseline,
+    load_baseline,
+    take_snapshot,
+)
+from pytest_babyai.journal import installed_versions
+from pytest_babyai.reporting.comparison import compare_variants, margins
+from pytest_babyai.reporting.numbers import count_of
+from pytest_babyai.reporting.results import RunReport, RunSetup
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from pytest_babyai.gate import Comparison, RunSnapshot
+    from pytest_babyai.plugin.gates import GatePlan
+    from pytest_babyai.plugin.selection import PlannedEpisode, Selection
+    from pytest_babyai.plugin.session import EpisodeSession
+    from pytest_babyai.reporting.results import EpisodeReport
+    from pytest_babyai.settings.model import Settings
+
+    Pair = tuple[str, int]
+
+
+_INCONCLUSIVE: Final = GateOutcome.INCONCLUSIVE
+
+
+class Baseline(NamedTuple):
+    """A run to compare with.
+
+    Attributes:
+        label: Names it in lines.
+        snapshot: The run.
+    """
+
+    label: str
+    snapshot: RunSnapshot
+
+
+class Results:
+    """Reads the reports of a session as a run that can be judged."""
+
+    def __init__(self, session: EpisodeSession) -> None:
+        self._session = session
+        self._started_s = time.monotonic()
+        self._judged: dict[GatePlan, Mapping[str, GateResult]] = {}
+
+    @functools.cached_property
+    def baseline(self) -> Baseline | None:
+        """What ``--babyai-compare`` names.
+
+        Raises:
+            BaselineError: There is no such baseline, or it cannot be read.
+        """
+        selection = self._session.selection
+        text = selection.settings.compare
+        if text is None:
+            return None
+        path = find_baseline(self.place_of("compare", text), selection.baselines)
+        return Baseline(f"baseline {path.stem}", load_baseline(path))
+
+    def check_baseline(self, planned: Iterable[PlannedEpisode]) -> None:
+        """Refuses a baseline whose levels are not those that will be played.
+
+        Args:
+            planned: The episodes; none where other processes know them.
+
+        Raises:
+            BaselineError: It cannot be read, or not be compared.
+        """
+        episodes = list(planned)
+        if self.baseline is None or not episodes:
+            return
+        scores = RunScores.of(UnscoredEpisode(each.spec, "planned") for each in episodes)
+        common = self.baseline.snapshot.fingerprints.keys()
+        run = dataclasses.replace(
+            self.snapshot(),
+            scores=scores,
+            fingerprints=_fingerprints(episodes, common, self._session.selection.settings),
+        )
+        check_comparable(run, self.baseline.snapshot, label=self.baseline.label)
+
+    def place_of(self, setting: str, text: str) -> str:
+        """Returns a baseline's name as it is, and its path as it is meant."""
+        is_path = "/" in text or text.endswith(".json")
+        return str(self._session.selection.path_of(setting, text)) if is_path else text
+
+    @property
+    def num_missing(self) -> int:
+        """Episodes that were to be played and were not, those stopped on purpose apart."""
+        session = self._session
+        selected = session.agenda.num_selected or len(session.episodes)
+        return max(0, selected - len(session.episodes) - session.num_decided_early)
+
+    def report(self, *, interrupted: bool = False) -> RunReport:
+        """Returns the run so far."""
+        episodes = tuple(self._session.episodes.values())
+        return RunReport(
+            setup=_setup(self._session.selection),
+            episodes=episodes,
+            num_selected=len(episodes) + self.num_missing,
+            wall_time_s=time.monotonic() - self._started_s,
+            interrupted=interrupted,
+        )
+
+    def snapshot(self) -> RunSnapshot:
+        """Returns the run as baselines keep it.
+
+        Raises:
+            BaselineError: A task and seed was played on several layouts.
+        """
+        selection, episodes = self._session.selection, self._session.episodes.values()
+        return take_snapshot(
+            [episode.outcome for episode in episodes],
+            model_label=selection.model_label,
+            offline=selection.is_offline,
+            settings=selection.settings.as_plain(),
+            versions=installed_versions(),
+            variant_hashes=selection.variant_hashes,
+            variants=selection.variants(selection.settings),
+            tasks=TASKS,
+        )
+
+    def notes(self) -> tuple[str, ...]:
+        """Tells how the baseline's run differs from this one without harm.
+
+        Raises:
+            BaselineError: They cannot be compared.
+        """
+        if self.baseline is None:
+            return ()
+        return check_comparable(self.snapshot(), self.baseline.snapshot, label=self.baseline.label)
+
+    def against_baseline(self) -> Comparison | None:
+        """Compares every variant with its namesake in the baseline.
+
+        Raises:
+            BaselineError: They cannot be compared.
+        """
+        if self.baseline is None:
+            return None
+        self.notes()
+        reference = Reference(self.baseline.label, self.baseline.snapshot.scores)
+        margin = self._session.selection.settings.margin
+        return compare(self.snapshot().scores, reference, margins=margins(margin))
+
+    def between_variants(self) -> Comparison | None:
+        """Compares all variants with the one of reference; None where there is only one."""
+        settings = self._session.selection.settings
+        return compare_variants(self.report(), settings.reference, margin=settings.margin)
+
+    def comparisons(self) -> list[Comparison]:
+        """Returns both comparisons, as far as there are any; an impossible one is left out."""
+        try:
+            found = [self.against_baseline(), self.between_variants()]
+        except BaselineError:
+            found = [self.between_variants()]
+        return [comparison for comparison in found if comparison is not None]
+
+    def judge(self, plan: GatePlan) -> Mapping[str, GateResult]:
+        """Returns what the gates of a plan came to, by name."""
+        if plan not in self._judged:
+            self._judged[plan] = self._judge(plan)
+        return self._judged[plan]
+
+    def judged(self) -> list[GateResult]:
+        """Returns what all gates that were run came to."""
+        return [result for results in self._judged.values() for result in results.values()]
+
+    def _judge(self, plan: GatePlan) -> Mapping[str, GateResult]:
+        episodes, askers = self._session.episodes, self._session.askers
+        reports = [each for name, each in episodes.items() if plan.covers(askers[name])]
+        scores = _scores(reports)
+        obstacle = self._obstacle()
+        found: dict[str, GateResult] = {}
+        for rule in plan.rules:
+            problem, reference = obstacle, None
+            if rule.relative:
+                reference, incomparable = self._reference(plan, scores)
+                problem = problem or incomparable
+            for result in evaluate_rules([rule], scores, reference):
+                found.setdefault(result.name, _doubted(result, problem))
+        for gate in plan.gates:
+            reason = obstacle or "nothing to judge: no such episode was played"
+            missing = GateResult(gate, gate.variant, gate.task, _INCONCLUSIVE, reason)
+            found.setdefault(str(gate), missing)
+        return {str(gate): found[str(gate)] for gate in plan.gates}
+
+    def _obstacle(self) -> str:
+        if not self.num_missing:
+            return ""
+        # Long episodes are started first: a part of a run is no fair sample of it.
+        episodes = count_of(self._session.agenda.num_selected, "episode")
+        return f"{self.num_missing:,} of {episodes} were not played"
+
+    def _reference(self, plan: GatePlan, scores: RunScores) -> tuple[Reference | None, str]:
+        if plan.reference is not None:
+            return Reference(f"variant {plan.reference}", scores, plan.reference), ""
+        if self.baseline is None:
+            return None, ""
+        try:
+            self.notes()
+        except BaselineError as error:
+            return None, str(error)
+        return Reference(self.baseline.label, self.baseline.snapshot.scores), ""
+
+
+def _fingerprints(
+    episodes: Iterable[PlannedEpisode], wanted: Collection[Pair], settings: Settings
+) -> dict[Pair, str]:
+    found: dict[Pair, str] = {}
+    for episode in episodes:
+        pair = (episode.spec.task, episode.spec.seed)
+        if pair in wanted and pair not in found:
+            make = environment_factory(settings.environment, num_dists=episode.num_dists)
+            environment = make(episode.spec.task)
+            environment.reset(seed=episode.spec.seed)
+            found[pair] = environment.layout_fingerprint()
+    return found
+
+
+def _scores(reports: Iterable[EpisodeReport]) -> RunScores:
+    return RunScores.of_outcomes([report.outcome for report in reports], tasks=TASKS)
+
+
+def _doubted(result: GateResult, problem: str) -> GateResult:
+    if not problem:
+        return result
+    return GateResult(result.rule, result.variant, result.task, _INCONCLUSIVE, problem)
+
+
+def _setup(selection: Selection) -> RunSetup:
+    settings = selection.settings
+    return RunSetup(
+        model_label=selection.model_label,
+        offline=selection.is_offline,
+        environment=settings.environment,
+        variants=selection.variants(settings),
+        tasks=TASKS,
+        gate=settings.gate,
+        on_error=settings.on_error,
+    )

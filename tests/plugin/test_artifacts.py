@@ -1,0 +1,102 @@
+"""Files that a run writes: reports, tables, charts."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet
+import pytest
+
+if TYPE_CHECKING:
+    from tests.plugin.provider import Provider
+
+THREE_SEEDS = ("--babyai-seeds=1-3", "--babyai-gate=aggregate")
+
+
+def test_the_html_report_has_the_trajectories(project: pytest.Pytester) -> None:
+    result = project.runpytest(*THREE_SEEDS, "--babyai-html=out/report.html")
+
+    result.stdout.fnmatch_lines(["*out/report.html written"])
+    text = (project.path / "out/report.html").read_text()
+    assert 'data-name="index"' in text
+    assert 'data-name="scene-' in text
+
+
+def test_without_a_journal_the_html_report_has_no_replays(project: pytest.Pytester) -> None:
+    project.runpytest(*THREE_SEEDS, "--babyai-html=report.html", "--babyai-journal=off")
+
+    text = (project.path / "report.html").read_text()
+    assert 'data-name="index"' in text
+    assert 'data-name="scene-' not in text
+
+
+def test_the_markdown_report_tells_the_gates(project: pytest.Pytester) -> None:
+    project.runpytest(*THREE_SEEDS, "--babyai-md=report.md", "--babyai-fail=errors<=0")
+
+    assert "1 of 3 episodes solved" in (project.path / "report.md").read_text()
+    assert "baseline:errors<=0" in (project.path / "report.md").read_text()
+
+
+def test_tables_have_a_row_per_episode(project: pytest.Pytester) -> None:
+    # pandas cannot be told twice in a process how to write Parquet.
+    project.runpytest_subprocess(*THREE_SEEDS, "--babyai-csv=e.csv", "--babyai-parquet=e.parquet")
+
+    with (project.path / "e.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["seed"] for row in rows] == ["1", "2", "3"]
+    table = pyarrow.parquet.read_table(project.path / "e.parquet")
+    assert table.column("seed").to_pylist() == [1, 2, 3]
+
+
+def test_charts_are_pictures(project: pytest.Pytester) -> None:
+    project.runpytest(*THREE_SEEDS, "--babyai-charts=charts")
+
+    names = {path.name for path in (project.path / "charts").iterdir()}
+    assert {"success.svg", "success.png", "steps.svg", "input_tokens.png"} <= names
+
+
+def test_paths_are_meant_from_where_the_command_was_typed(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = project.mkdir("below")
+    monkeypatch.chdir(below)
+
+    project.runpytest("..", "--babyai-csv=e.csv")
+
+    assert (below / "e.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("--babyai-html=.", "ERROR: --babyai-html: * is a directory; give the name of a file"),
+        ("--babyai-charts=tox.ini", "ERROR: --babyai-charts: * is a file; *"),
+        ("--babyai-csv=tox.ini/e.csv", "ERROR: --babyai-csv: */tox.ini cannot be written to"),
+        ("--babyai-save=a b", "ERROR: --babyai-save: 'a b' is no name of a baseline*"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_the_run(
+    project: pytest.Pytester, provider: Provider, option: str, line: str
+) -> None:
+    result = project.runpytest(option)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([line])
+    assert not provider.requests
+
+
+def test_several_processes_write_once(project: pytest.Pytester) -> None:
+    result = project.runpytest(*THREE_SEEDS, "-p", "xdist", "-n", "2", "--babyai-html=r.html")
+
+    assert result.stdout.str().count("r.html written") == 1
+    assert 'data-name="scene-' in (project.path / "r.html").read_text()
+
+
+def test_an_interrupted_run_is_reported_as_far_as_it_came(project: pytest.Pytester) -> None:
+    suite = project.path / "test_suite.py"
+    suite.write_text(suite.read_text() + "\ndef test_stop(): raise KeyboardInterrupt\n")
+
+    project.runpytest_inprocess("--babyai-md=report.md", no_reraise_ctrlc=True)
+
+    assert "1 of 1 episode solved" in (project.path / "report.md").read_text()
