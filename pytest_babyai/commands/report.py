@@ -42,7 +42,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _lines(chosen: argparse.Namespace) -> Iterator[str]:
     from pytest_babyai.journal import open_run
-    from pytest_babyai.reporting.files import write_reports
 
     wanted = {kind: getattr(chosen, kind) for kind in KINDS}
     files = {kind: path for kind, path in wanted.items() if path is not None}
@@ -51,15 +50,21 @@ def _lines(chosen: argparse.Namespace) -> Iterator[str]:
             "nothing to write; give --html, --md, --csv, --parquet, --charts or --screenshot"
         )
     log = open_run(journal_of(chosen), chosen.run)
-    for path in write_reports(log, files, _environments_of):
+    for path in _written(log, files):
         yield f"{path} written"
     if chosen.screenshot is not None:
         _take_screenshot(log, files, chosen.screenshot, chosen.at)
         yield f"{chosen.screenshot} written"
 
 
-def _take_screenshot(log: RunLog, files: Mapping[str, Path], picture: Path, place: str) -> None:
+def _written(log: RunLog, files: Mapping[str, Path]) -> Iterator[Path]:
+    from pytest_babyai.environment import TASKS
     from pytest_babyai.reporting.files import write_reports
+
+    return write_reports(log, files, _environments_of, tasks=TASKS)
+
+
+def _take_screenshot(log: RunLog, files: Mapping[str, Path], picture: Path, place: str) -> None:
     from pytest_babyai.reporting.screenshots import take_screenshot
 
     if picture.is_dir() or not picture.parent.is_dir():
@@ -67,7 +72,7 @@ def _take_screenshot(log: RunLog, files: Mapping[str, Path], picture: Path, plac
     with tempfile.TemporaryDirectory() as directory:
         report = files.get("html", Path(directory) / "report.html")
         if "html" not in files:
-            list(write_reports(log, {"html": report}, _environments_of))
+            list(_written(log, {"html": report}))
         take_screenshot(report, picture, fragment=place)
 
 

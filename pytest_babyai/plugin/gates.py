@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_babyai.gate import Rule
-    from pytest_babyai.plugin.selection import FunctionRules, ItemPlan, Selection
+    from pytest_babyai.plugin.rules import FunctionRules
+    from pytest_babyai.plugin.selection import ItemPlan, Selection
     from pytest_babyai.plugin.session import EpisodeSession
 
 GATES = "babyai-gates"
@@ -73,7 +74,7 @@ def plan_gates(selection: Selection, plans: Mapping[pytest.Item, ItemPlan]) -> l
     groups: dict[FunctionRules, dict[str, list[ItemPlan]]] = {}
     for item, plan in plans.items():
         function = function_of(item.nodeid)
-        if function in selection.rules_of:
+        if function in selection.rules_of and selection.rules_of[function].rules:
             group = groups.setdefault(selection.rules_of[function], {})
             group.setdefault(function, []).append(plan)
     return [_plan(rules, functions) for rules, functions in groups.items()]

@@ -7,15 +7,16 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_babyai.environment import TASKS, resolve_task
 from pytest_babyai.errors import SettingsError, did_you_mean
-from pytest_babyai.gate import BASELINES_DIRECTORY, check_rules, parse_rules
+from pytest_babyai.gate import BASELINES_DIRECTORY
 from pytest_babyai.gateway.configuration import read_configuration
 from pytest_babyai.plugin.options import command_line, ini_file
+from pytest_babyai.plugin.rules import AskedRules, FunctionRules, read_rules
 from pytest_babyai.project import CONFIG, find_config, packaged
 from pytest_babyai.records import EpisodeSpec
 from pytest_babyai.scheduling.precision import parse_precision
@@ -31,7 +32,6 @@ from pytest_babyai.settings.sources import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pytest_babyai.gate import Rule
     from pytest_babyai.scheduling.precision import Precision
     from pytest_babyai.settings.model import Settings
 
@@ -59,20 +59,6 @@ class ItemPlan:
     episode: PlannedEpisode
     threshold: float
     gate: str
-
-
-class FunctionRules(NamedTuple):
-    """The gates of a test.
-
-    Attributes:
-        rules: The rules.
-        marker: Place of the marker that gives them, empty where all tests share them.
-        reference: The variant that changes refer to, None for the baseline.
-    """
-
-    rules: tuple[Rule, ...]
-    marker: str
-    reference: str | None
 
 
 class Selection:
@@ -186,14 +172,25 @@ class Selection:
         settings = resolve(sources)
         self._of_function[node.nodeid] = settings
         self._check_reference(settings, origin_of("reference", sources))
-        if settings.fail:
-            self.rules_of[node.nodeid] = self._rules(settings, sources, markers)
         missing = [name for name in PARAMETERS if name not in metafunc.fixturenames]
         metafunc.fixturenames.extend(missing)
         metafunc.parametrize(PARAMETERS, list(self._parameters(settings)))
         if settings.repeats > 1:
             metafunc.fixturenames.append(REPEAT)
             metafunc.parametrize(REPEAT, range(settings.repeats), ids=lambda number: f"r{number}")
+        if settings.rules:
+            asked = AskedRules(
+                settings,
+                place=origin_of("fail", sources),
+                is_typed=origin_of("fail", self._strong) != "",
+                is_marked=origin_of("fail", markers) == origin_of("fail", sources),
+                has_own_reference=origin_of("reference", markers) != "",
+            )
+            self.rules_of[node.nodeid] = read_rules(
+                asked,
+                variants=self.variants(settings),
+                declared=() if settings.gateway_url else self.configuration.variants,
+            )
 
     def _check_reference(self, settings: Settings, origin: str) -> None:
         names, declared = self.variants(settings), self.configuration.variants
@@ -202,24 +199,6 @@ class Selection:
         if settings.reference not in {*names, *declared}:
             hint = did_you_mean(settings.reference, names)
             raise SettingsError(f"{origin}: unknown variant {settings.reference!r}; {hint}")
-
-    def _rules(
-        self, settings: Settings, sources: list[Source], markers: list[Source]
-    ) -> FunctionRules:
-        place = origin_of("fail", sources)
-        rules = parse_rules(settings.fail, place)
-        # What stands nearest to a test counts: its marker's reference, then a baseline.
-        own_reference = bool(origin_of("reference", markers))
-        reference = settings.reference if own_reference or settings.compare is None else None
-        check_rules(
-            rules,
-            variants=self.variants(settings) if settings.gateway_url is None else (),
-            tasks=[resolve_task(task) for task in settings.tasks or TASKS],
-            has_reference=settings.compare is not None or reference is not None,
-            place=place,
-        )
-        is_marker = place == origin_of("fail", markers)
-        return FunctionRules(rules, place if is_marker else "", reference)
 
     def _parameters(self, settings: Settings) -> Iterable[object]:
         tasks = [resolve_task(task) for task in settings.tasks or TASKS]

@@ -9,7 +9,7 @@ from pytest_babyai.reporting.comparison import compare_variants
 from pytest_babyai.reporting.recorded import provenance_of, recorded_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_babyai.journal import RunLog
@@ -21,6 +21,8 @@ def write_reports(
     log: RunLog,
     files: Mapping[str, Path],
     environments_of: Callable[[RunLog], Callable[[EpisodeReport], ReplayEnvironment]],
+    *,
+    tasks: Sequence[str] = (),
 ) -> Iterator[Path]:
     """Writes reports of a run, and yields every file once it is there.
 
@@ -28,12 +30,13 @@ def write_reports(
         log: The run.
         files: Path by kind, as `write_artifacts` takes them.
         environments_of: Gives what makes the environments of a run's episodes, for its replays.
+        tasks: In the order of the tables; others follow by name.
 
     Raises:
         JournalError: The run cannot be read.
         SettingsError: A file cannot be written, or a library for it is not installed.
     """
-    report = recorded_run(log, with_steps="html" in files)
+    report = recorded_run(log, tasks, with_steps="html" in files)
     comparison = compare_variants(report)
     judged = Judged(
         report=report,

@@ -251,7 +251,7 @@ DEFINITIONS: tuple[SettingDefinition, ...] = (
     ),
     SettingDefinition(
         "fail",
-        values.texts,
+        values.rules,
         "RULE",
         "a gate, such as 'success>=0.8' or 'progression<-0.05@95%'; may be repeated",
         marker=True,

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_babyai.settings.amounts import ErrorLimit
 
 
@@ -47,7 +49,8 @@ class Settings:
         max_time_s: Seconds after which nothing more is started.
         plan: ``on`` plays nothing and tells what would be played.
         resume: Id of a run to go on with, or ``latest``; None for a new one.
-        fail: Rules of gates as they were written; `pytest_babyai.gate` reads them.
+        fail: Rules of gates as they were written, or by name of the model that they are meant for;
+            `pytest_babyai.gate` reads them.
         compare: Name or path of a baseline to compare with.
         reference: The variant that others are compared with; None means the first.
         margin: Difference in success, progression and return, in [0, 1], that does not matter.
@@ -88,7 +91,7 @@ class Settings:
     max_cost: float | None = None
     max_time_s: float | None = None
     plan: str = "off"
-    fail: tuple[str, ...] = ()
+    fail: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
     compare: str | None = None
     reference: str | None = None
     margin: float = 0.05
@@ -106,6 +109,11 @@ class Settings:
         if self.seeds is not None:
             return self.seeds
         return tuple(range(self.seed, self.seed + self.episodes))
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The rules of gates that are meant for the model."""
+        return self.fail if isinstance(self.fail, tuple) else self.fail.get(self.model, ())
 
     def as_plain(self) -> dict[str, Any]:
         """Returns the settings as JSON types, for a report or a manifest."""

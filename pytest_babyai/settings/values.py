@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -118,14 +119,23 @@ def text_or_number(value: Any) -> str:
     return str(value) if is_number else text(value)
 
 
-def texts(value: Any) -> tuple[str, ...]:
-    """Reads one text or a sequence of them; what they mean is found out where they are used."""
+def rules(value: Any) -> tuple[str, ...] | dict[str, tuple[str, ...]]:
+    """Reads one text, a sequence of texts, or either of them by name of a model.
+
+    What the texts mean is found out where they are used.
+    """
+    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        return {name: _texts(part) for name, part in value.items()}
+    return _texts(value)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
     parts = [value] if isinstance(value, str) else value
     if isinstance(parts, (list, tuple)):
-        texts = tuple(part.strip() for part in parts if isinstance(part, str))
-        if len(texts) == len(parts) and all(texts):
-            return texts
-    raise ValueError("a text or a list of texts")
+        found = tuple(part.strip() for part in parts if isinstance(part, str))
+        if len(found) == len(parts) and all(found):
+            return found
+    raise ValueError("a rule, a list of rules, or lists of rules by name of a model")
 
 
 def path(value: Any) -> Path:

@@ -105,6 +105,17 @@ def test_rules_of_the_settings_file_are_a_list(project: pytest.Pytester) -> None
     result.assert_outcomes(passed=3)
 
 
+def test_rules_may_be_meant_for_one_model(project: pytest.Pytester) -> None:
+    marker = '@pytest.mark.babyai(fail={"fake.toml": "success>=1", "offline": ["errors<=0"]})'
+    suite = project.path / "test_suite.py"
+    suite.write_text(suite.read_text().replace("@pytest.mark.babyai", marker))
+
+    result = project.runpytest("-v")
+
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["babyai-gates::*baseline:success>=1 PASSED*"])
+
+
 def test_rules_of_a_marker_judge_the_episodes_of_its_test(project: pytest.Pytester) -> None:
     project.makepyfile(test_suite=MARKED)
 
@@ -133,6 +144,17 @@ def test_a_change_without_anything_to_compare_with_is_refused(project: pytest.Py
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --babyai-fail: *needs a baseline*"])
+
+
+def test_rules_of_a_file_wait_for_their_variant_and_their_baseline(
+    project: pytest.Pytester,
+) -> None:
+    ini = project.path / "tox.ini"
+    rules = ("history:success>=1", "baseline/open:success>=1", "success<-0.05", "errors<=0")
+    text = ini.read_text().rstrip() + "\nbabyai_fail ="
+    ini.write_text("\n    ".join([text, *rules]) + "\n")
+
+    project.runpytest().assert_outcomes(passed=2)
 
 
 def test_a_change_may_refer_to_another_variant(project: pytest.Pytester) -> None:
