@@ -14,12 +14,16 @@ if TYPE_CHECKING:
         Step,
         Usage,
     )
+    from pytest_babyai.reporting.judging import judge
 
-__all__ = ["Episode", "EpisodeFailure", "EpisodeResult", "EpisodeSpec", "Step", "Usage"]
+__all__ = ["Episode", "EpisodeFailure", "EpisodeResult", "EpisodeSpec", "Step", "Usage", "judge"]
+
+_PLACES = {"judge": "pytest_babyai.reporting.judging"}
 
 
 def __getattr__(name: str) -> Any:
     # pytest imports the plugin, and so this package, in every run of its environment.
     if name in __all__:
-        return getattr(importlib.import_module("pytest_babyai.records"), name)
+        place = _PLACES.get(name, "pytest_babyai.records")
+        return getattr(importlib.import_module(place), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -95,8 +95,9 @@ class Step:
         reward: Reward of this step.
         status: How the answer became the action.
         latency_ms: Time from the request to its answer, retries and waits included.
-        usage: Tokens and cost of this inference.
+        usage: Tokens and cost of this inference; a cached one costs nothing.
         inference_id: The gateway's id of the inference, None for a fallback.
+        cached: Whether the answer came from a cache, and nothing was asked of the model.
     """
 
     observation: str
@@ -109,6 +110,7 @@ class Step:
     latency_ms: float
     usage: Usage
     inference_id: str | None = None
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ class EpisodeResult:
         duration_s: Wall time from start to end.
         steps: The trajectory.
         layout_fingerprint: Hash of the level and its mission, None if the environment gave none.
+        num_cached: Steps whose answer came from a cache.
     """
 
     spec: EpisodeSpec
@@ -152,6 +155,7 @@ class EpisodeResult:
     duration_s: float
     steps: tuple[Step, ...] = ()
     layout_fingerprint: str | None = None
+    num_cached: int = 0
 
     @property
     def success(self) -> bool:
@@ -182,6 +186,7 @@ class EpisodeFailure:
         started_at_s: Start, in seconds since the epoch.
         duration_s: Wall time from start to failure.
         steps: The trajectory up to the failure.
+        num_cached: Steps whose answer came from a cache.
     """
 
     spec: EpisodeSpec
@@ -194,6 +199,7 @@ class EpisodeFailure:
     started_at_s: float
     duration_s: float
     steps: tuple[Step, ...] = ()
+    num_cached: int = 0
 
     def without_steps(self) -> EpisodeFailure:
         """Returns the same failure without its trajectory."""
@@ -233,6 +239,8 @@ EpisodeOutcome = EpisodeResult | EpisodeFailure
 
 def outcome_from_record(record: dict[str, Any]) -> EpisodeOutcome:
     """Rebuilds what `EpisodeResult.to_record` or `EpisodeFailure.to_record` wrote.
+
+    Records of earlier versions lack the last fields, which have defaults.
 
     Raises:
         KeyError: A field is missing.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import wraps
@@ -18,11 +17,11 @@ from pytest_babyai.errors import (
     EpisodeTimeoutError,
     InfrastructureError,
 )
+from pytest_babyai.gateway.arguments import StepHistory
 from pytest_babyai.gateway.inference import (
     NO_INFERENCE,
-    SEED_TAG,
-    TASK_TAG,
     InferenceRequest,
+    episode_tags,
     new_episode_id,
 )
 from pytest_babyai.gateway.time_limit import TimeLimit
@@ -56,7 +55,7 @@ class RolloutOptions:
         on_error: What follows a request that failed for good: ``"raise"`` ends the episode as an
             `EpisodeFailure`; ``"fallback"`` executes a random known action, drawn from the episode
             and the step number alone, and counts it.
-        tags: Stored with every inference, next to task and seed.
+        tags: Stored with every inference, next to `episode_tags`.
         model_seed: Sampling seed sent to the provider, None for none.
         episode_timeout_s: Time limit of the whole episode, waits included; None for none. An
             episode that is not over by then is an `EpisodeFailure` of kind ``"timeout"``.
@@ -117,12 +116,11 @@ async def run_episode(  # noqa: PLR0913 - the episode's whole world, each part r
 async def _play(
     agent: _Agent, stage: _Stage, record: _Record, on_step: Callable[[Step], None] | None
 ) -> None:
-    history: deque[tuple[str, str]] = deque(maxlen=agent.history_length)
+    history = StepHistory(agent.history_length)
     while not stage.is_over:
-        step = await agent.act(stage, tuple(history))
+        step = await agent.act(stage, history.steps())
         record.steps.append(step)
-        # The executed action and not the answered one: only it explains what is seen next.
-        history.append((step.observation, step.action))
+        history.add(step)
         if on_step is not None:
             on_step(step)
 
@@ -155,8 +153,7 @@ class _Agent:
         self._retry_policy = RetryPolicy(
             options.max_attempts, options.initial_backoff_s, options.max_backoff_s
         )
-        spec = record.spec
-        self._tags = {**options.tags, TASK_TAG: spec.task, SEED_TAG: str(spec.seed)}
+        self._tags = {**options.tags, **episode_tags(record.spec)}
 
     async def act(self, stage: _Stage, history: tuple[tuple[str, str], ...]) -> Step:
         observation = stage.observation
@@ -179,6 +176,7 @@ class _Agent:
             latency_ms=latency_ms,
             usage=inference.usage,
             inference_id=inference.inference_id or None,
+            cached=inference.cached,
         )
 
     def _request(self, stage: _Stage, history: tuple[tuple[str, str], ...]) -> InferenceRequest:
@@ -190,6 +188,7 @@ class _Agent:
             history=history,
             tags=self._tags,
             seed=self._options.model_seed,
+            occasion=f"{self._record.spec}#{len(self._record.steps)}",
         )
 
     async def _ask(self, request: InferenceRequest) -> Inference:
@@ -330,4 +329,5 @@ class _Record:
             "started_at_s": self._started_at_s,
             "duration_s": self._clock.monotonic_s() - self._started_s,
             "steps": tuple(self.steps),
+            "num_cached": sum(step.cached for step in self.steps),
         }

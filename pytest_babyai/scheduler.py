@@ -56,6 +56,10 @@ class LoopThread:
             future.cancel()
             raise
 
+    def submit(self, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
+        """Runs a coroutine on the loop, and waits for nothing."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
     def close(self, timeout_s: float = 1.5) -> None:
         """Cancels what still runs, waits for it up to ``timeout_s``, and ends the thread."""
         if self.loop.is_closed():

@@ -11,7 +11,10 @@ import argparse
 import importlib
 from typing import Final
 
-COMMANDS: Final = ("init", "runs", "show", "report", "compare")
+COMMANDS: Final = (
+    *("init", "runs", "show", "report", "compare", "store", "record"),
+    *("dataset", "finetune", "learning_curve", "learn"),
+)
 """Modules of this room, in the order of the help text."""
 
 

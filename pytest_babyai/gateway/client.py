@@ -8,32 +8,36 @@ import glob
 import os
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from pytest_babyai.errors import (
     ConfigurationError,
     GatewayError,
     RequestTimeoutError,
-    SettingsError,
 )
 from pytest_babyai.gateway.configuration import ACT_FUNCTION
 from pytest_babyai.gateway.failures import Scrubber, build_failure, inference_failure
-from pytest_babyai.gateway.inference import Inference
+from pytest_babyai.gateway.health import check_gateway
+from pytest_babyai.gateway.inference import NO_CACHE
+from pytest_babyai.gateway.observability import with_observability
+from pytest_babyai.gateway.store_failures import (
+    check_clickhouse_url,
+    is_store_failure,
+    store_build_failure,
+    store_failure,
+    url_secrets,
+)
 from pytest_babyai.gateway.time_limit import TimeLimit
-from pytest_babyai.records import Usage
+from pytest_babyai.gateway.wire import inference_arguments, inference_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType
 
     from pytest_babyai.gateway.configuration import GatewayConfiguration
-    from pytest_babyai.gateway.inference import InferenceRequest
+    from pytest_babyai.gateway.inference import CacheOptions, Inference, InferenceRequest
 
-_HEALTH_TIMEOUT_S = 5.0
 _DRAIN_S = 0.1
 """TensorZero's threads outlive its client; a process that ends before them may crash."""
 
@@ -48,11 +52,13 @@ class Gateway:
         variants: tuple[str, ...],
         timeout_s: float,
         scrub: Scrubber | None = None,
+        cache: CacheOptions = NO_CACHE,
     ) -> None:
         self._client = client
         self._variants = variants
         self._time_limit = TimeLimit(timeout_s)
         self._scrub = scrub or Scrubber()
+        self._cache = cache
         self._failure_type: type[Exception] = import_tensorzero().BaseTensorZeroError
 
     async def infer(self, request: InferenceRequest) -> Inference:
@@ -66,63 +72,153 @@ class Gateway:
             ConfigurationError: The gateway does not know the variant or refuses the arguments.
             CredentialsError: The gateway has no credentials for the model or refuses ours.
         """
-        if self._client is None:
-            raise GatewayError("the gateway has been closed", retryable=False)
+        arguments = inference_arguments(request, self._cache)
         started_s = time.perf_counter()
         try:
+            response = await self._call("inference", arguments)
+        except self._failure_type as error:
+            status, text = _status_and_text(error)
+            failure = inference_failure(status, text, variants=self._variants, scrub=self._scrub)
+            raise failure from None
+        latency_ms = (time.perf_counter() - started_s) * 1e3
+        return inference_of(response, latency_ms, may_be_cached=self._cache.reads)
+
+    async def send_feedback(
+        self, metric: str, value: float, episode_id: str, tags: Mapping[str, str]
+    ) -> None:
+        """Hands over the value of an episode's metric.
+
+        The gateway looks the episode up, for up to 6 s, and returns before it has written the
+        value.
+
+        Raises:
+            InfrastructureError: The store has no such episode, or cannot be asked.
+            ConfigurationError: The gateway knows no such metric.
+        """
+        arguments = {"metric_name": metric, "value": value, "episode_id": episode_id, "tags": tags}
+        await self._store("feedback", arguments)
+
+    async def start_evaluation_run(
+        self,
+        variant: str,
+        *,
+        project_name: str,
+        display_name: str,
+        tags: Mapping[str, str],
+    ) -> str:
+        """Starts a TensorZero workflow evaluation run that is pinned to a variant.
+
+        Returns:
+            Its id.
+
+        Raises:
+            InfrastructureError: The store cannot be written.
+            ConfigurationError: The gateway does not know the variant.
+        """
+        arguments = {
+            "variants": {ACT_FUNCTION: variant},
+            "project_name": project_name,
+            "display_name": display_name,
+            "tags": tags,
+        }
+        return str((await self._store("workflow_evaluation_run", arguments)).run_id)
+
+    async def start_evaluation_episode(
+        self, evaluation_run_id: str, task_name: str, tags: Mapping[str, str]
+    ) -> str:
+        """Adds an episode to a workflow evaluation run.
+
+        Returns:
+            Its id. The gateway asks the store for it again with every inference of the episode.
+
+        Raises:
+            InfrastructureError: The store cannot be written.
+        """
+        arguments = {"run_id": evaluation_run_id, "task_name": task_name, "tags": tags}
+        return str((await self._store("workflow_evaluation_run_episode", arguments)).episode_id)
+
+    async def close(self) -> None:
+        """Closes the gateway once what it stores is stored; a second call does nothing.
+
+        An embedded gateway writes what it has not yet written when the last reference to its
+        client goes, and its threads outlive it for a moment.
+        """
+        if self._client is None:
+            return
+        held = [self._client]
+        self._client = None
+        await asyncio.to_thread(_let_go, held)
+        await asyncio.sleep(_DRAIN_S)
+
+    async def _store(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        try:
+            return await self._call(name, arguments)
+        except self._failure_type as error:
+            raise store_failure(*_status_and_text(error), self._scrub) from None
+
+    async def _call(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        if self._client is None:
+            raise GatewayError("the gateway has been closed", retryable=False)
+        try:
             # TensorZero's own limits do not cover a gateway that hangs.
-            response = await self._time_limit.wait_for(
-                self._client.inference(**_arguments(request))
-            )
+            return await self._time_limit.wait_for(getattr(self._client, name)(**arguments))
         except TimeoutError:
             message = f"no answer within {self._time_limit.limit_s:g} s"
             raise RequestTimeoutError(message) from None
-        except self._failure_type as error:
-            raise self._named(error) from None
-        latency_ms = (time.perf_counter() - started_s) * 1e3
-        return _inference(response, latency_ms)
 
-    def _named(self, error: Exception) -> Exception:
-        status = getattr(error, "status_code", None)
-        text = getattr(error, "text", None) or str(error)
-        return inference_failure(status, text, variants=self._variants, scrub=self._scrub)
 
-    async def close(self) -> None:
-        """Closes the gateway once its threads have come to rest; a second call does nothing."""
-        if self._client is None:
-            return
-        self._client = None
-        gc.collect()
-        await asyncio.sleep(_DRAIN_S)
+def _let_go(held: list[Any]) -> None:
+    """Drops the last reference on a thread, since dropping it may take a while."""
+    held.clear()
+    gc.collect()
+
+
+def _status_and_text(error: Exception) -> tuple[int | None, str]:
+    return getattr(error, "status_code", None), getattr(error, "text", None) or str(error)
 
 
 async def open_gateway(
     configuration: GatewayConfiguration,
     *,
     gateway_url: str | None = None,
+    clickhouse_url: str | None = None,
     timeout_s: float = 60.0,
+    cache: CacheOptions = NO_CACHE,
 ) -> Gateway:
     """Opens a gateway on the running event loop, which is the one that has to use it.
 
     Args:
         configuration: Which functions and models there are.
         gateway_url: A gateway that runs already; None embeds one in this process.
+        clickhouse_url: Where an embedded gateway stores what it does,
+            ``http://user:password@host:8123/database``; None stores nothing.
         timeout_s: Time limit of each inference in seconds.
+        cache: Whether answers may come from the store; a running gateway has to have one.
 
     Raises:
         ConfigurationError: TensorZero refuses the configuration.
         CredentialsError: A provider's API key is not set.
-        SettingsError: ``gateway_url`` is no URL, or no TensorZero gateway answers there.
+        SettingsError: ``gateway_url`` or ``clickhouse_url`` is no URL, or what should answer
+            there does not.
     """
     scrub = Scrubber(
-        os.environ.get(name, "")
-        for name in (*configuration.credential_variables, "TENSORZERO_API_KEY")
+        (
+            *(os.environ.get(name, "") for name in configuration.credential_variables),
+            os.environ.get("TENSORZERO_API_KEY", ""),
+            *url_secrets(clickhouse_url or ""),
+        )
     )
     if gateway_url is None:
-        client = await _build_embedded(configuration, scrub)
+        client = await _build_embedded(configuration, clickhouse_url, scrub)
     else:
         client = await _build_http(gateway_url, scrub)
-    return Gateway(client, variants=configuration.variants, timeout_s=timeout_s, scrub=scrub)
+    return Gateway(
+        client,
+        variants=configuration.variants,
+        timeout_s=timeout_s,
+        scrub=scrub,
+        cache=cache,
+    )
 
 
 def import_tensorzero() -> ModuleType:
@@ -142,98 +238,32 @@ def import_tensorzero() -> ModuleType:
     return tensorzero
 
 
-async def _build_embedded(configuration: GatewayConfiguration, scrub: Scrubber) -> Any:
+async def _build_embedded(
+    configuration: GatewayConfiguration, clickhouse_url: str | None, scrub: Scrubber
+) -> Any:
     if configuration.offline_port is not None:
         raise ConfigurationError(
             f"{configuration.model_file}: api_base has port 0, which stands for a server that is "
             "started with the run; name the port of a running server"
         )
+    if clickhouse_url is not None:
+        check_clickhouse_url(clickhouse_url)
+    configuration = with_observability(configuration, has_store=clickhouse_url is not None)
     tensorzero = import_tensorzero()
     with tempfile.TemporaryDirectory(prefix="babyai-gateway-") as directory:
         merged = Path(directory) / "tensorzero.toml"
         merged.write_text(configuration.to_toml(), encoding="utf-8")
         try:
             return await tensorzero.AsyncTensorZeroGateway.build_embedded(
-                config_file=glob.escape(str(merged))
+                config_file=glob.escape(str(merged)), clickhouse_url=clickhouse_url
             )
         except tensorzero.BaseTensorZeroError as error:
+            if clickhouse_url is not None and is_store_failure(str(error)):
+                raise store_build_failure(str(error), clickhouse_url, scrub) from None
             raise build_failure(str(error), configuration, str(merged), scrub) from None
 
 
 async def _build_http(gateway_url: str, scrub: Scrubber) -> Any:
     tensorzero = import_tensorzero()
-    _check_url(gateway_url)
-    await asyncio.to_thread(_check_health, gateway_url, scrub)
+    await asyncio.to_thread(check_gateway, gateway_url, scrub)
     return await tensorzero.AsyncTensorZeroGateway.build_http(gateway_url=gateway_url)
-
-
-def _check_url(gateway_url: str) -> None:
-    try:
-        url = urlsplit(gateway_url)
-        is_url = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-    except ValueError:
-        is_url = False
-    if not is_url:
-        raise SettingsError(
-            f"gateway URL {gateway_url!r} is no URL of a gateway; give one like http://localhost:3000"
-        )
-
-
-def _check_health(gateway_url: str, scrub: Scrubber) -> None:
-    """Asks the gateway how it is, so that a wrong URL is told once and not for each episode."""
-    url = f"{gateway_url.rstrip('/')}/health"
-    try:
-        with urllib.request.urlopen(url, timeout=_HEALTH_TIMEOUT_S) as answer:  # noqa: S310 - _check_url
-            text = answer.read().decode(errors="replace")
-    except urllib.error.HTTPError as error:
-        text = scrub(error.read().decode(errors="replace"))
-        raise SettingsError(
-            f"gateway URL {gateway_url}: {url} answered {error.code} ({text}); "
-            "is this a TensorZero gateway, and healthy?"
-        ) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise SettingsError(
-            f"gateway URL {gateway_url}: nothing answers ({scrub(str(reason))}); "
-            "start the gateway or correct the URL"
-        ) from None
-    if '"gateway"' not in text:
-        raise SettingsError(
-            f"gateway URL {gateway_url}: what answers is no TensorZero gateway ({scrub(text)})"
-        )
-
-
-def _arguments(request: InferenceRequest) -> dict[str, Any]:
-    content = {
-        "type": "template",
-        "name": "user",
-        "arguments": {
-            "mission": request.mission,
-            "observation": request.observation,
-            "history": [
-                {"observation": observation, "action": action}
-                for observation, action in request.history
-            ],
-        },
-    }
-    arguments: dict[str, Any] = {
-        "function_name": ACT_FUNCTION,
-        "variant_name": request.variant,
-        "episode_id": request.episode_id,
-        "input": {"messages": [{"role": "user", "content": [content]}]},
-        "tags": dict(request.tags),
-    }
-    if request.seed is not None:
-        arguments["params"] = {"chat_completion": {"seed": request.seed}}
-    return arguments
-
-
-def _inference(response: Any, latency_ms: float) -> Inference:
-    output, usage = response.output, response.usage
-    return Inference(
-        inference_id=str(response.inference_id),
-        raw=output.raw or "",
-        parsed=output.parsed if isinstance(output.parsed, Mapping) else None,
-        usage=Usage(usage.input_tokens, usage.output_tokens, usage.cost),
-        latency_ms=latency_ms,
-    )

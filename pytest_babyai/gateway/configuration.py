@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
+import functools
+import itertools
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from pytest_babyai.errors import ConfigurationError, CredentialsError, SettingsError, did_you_mean
-from pytest_babyai.gateway import toml_files
+from pytest_babyai.errors import ConfigurationError, SettingsError, did_you_mean
+from pytest_babyai.gateway import credentials, toml_files
+from pytest_babyai.gateway.variant_parts import Contents, hash_of, variant_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_babyai.gateway.toml_files import TomlFile, Tree
 
@@ -23,16 +23,15 @@ ACT_FUNCTION: Final = "act"
 
 CONFIGURATION_FILE: Final = "tensorzero.toml"
 
+FINE_TUNED_MODEL: Final = "policy_sft"
+"""Name of the fine-tuned model, and of its file in ``models/``: it plays beside the chosen one."""
+
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_INCLUDE = re.compile(
-    r"""\{%[-+]?\s*(?:include|import|from|extends)\s+(["'])(?P<name>.+?)\1(?P<rest>.*?)%\}""",
-    re.DOTALL,
-)
 
 
 @dataclass(frozen=True)
 class GatewayConfiguration:
-    """A checked TensorZero configuration: the functions' file and the model's file as one.
+    """A checked TensorZero configuration: the functions' file and the models' files as one.
 
     Attributes:
         config_dir: Directory of ``tensorzero.toml``.
@@ -43,7 +42,9 @@ class GatewayConfiguration:
             of its templates and what they include, the function's schemas, the models it names.
             Free of secrets, which stand in the environment alone.
         credential_variables: Environment variables that hold the models' keys.
-        tree: Both files merged, with absolute paths.
+        tree: All files merged, with absolute paths.
+        unusable_variants: Fine-tuned variants that were left out, each with the line that says
+            why.
     """
 
     config_dir: Path
@@ -52,6 +53,7 @@ class GatewayConfiguration:
     variant_parts: Mapping[str, Mapping[str, str]]
     credential_variables: tuple[str, ...]
     tree: Tree = field(repr=False, compare=False)
+    unusable_variants: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -61,7 +63,7 @@ class GatewayConfiguration:
     @property
     def variant_hashes(self) -> Mapping[str, str]:
         """16 hexadecimal digits over all parts of each variant."""
-        return {name: _hash(parts) for name, parts in self.variant_parts.items()}
+        return {name: hash_of(parts) for name, parts in self.variant_parts.items()}
 
     @property
     def offline_port(self) -> int | None:
@@ -95,19 +97,20 @@ class GatewayConfiguration:
 
 def read_configuration(
     config_dir: Path,
-    model: str,
+    model: str | None,
     environ: Mapping[str, str],
     *,
     check_credentials: bool = True,
 ) -> GatewayConfiguration:
-    """Reads and checks ``tensorzero.toml`` together with a model file.
+    """Reads and checks ``tensorzero.toml`` together with a model file and the fine-tuned model's.
 
-    The model file may declare more variants, a fine-tuned one for instance; its paths are relative
-    to itself.
+    A model file may declare more variants; its paths are relative to itself. The fine-tuned model,
+    ``models/policy_sft.toml``, is read where it exists and its key is set.
 
     Args:
         config_dir: Directory of ``tensorzero.toml`` and of ``models/``.
-        model: Name of a file in ``models/`` without its suffix, or the path of a TOML file.
+        model: Name of a file in ``models/`` without its suffix, or the path of a TOML file. None
+            reads no model: enough for templates, not for a gateway.
         environ: Where the credentials are looked up; nothing of their values is kept.
         check_credentials: Whether missing ones are an error. A gateway that runs elsewhere has
             credentials of its own.
@@ -118,21 +121,46 @@ def read_configuration(
         CredentialsError: An API key is not set.
     """
     main = toml_files.read_toml(_configuration_file(config_dir))
-    models = toml_files.read_toml(_model_file(config_dir, model))
-    tree = _merge(main, models, lambda path: str(path.resolve()))
-    variants = _variants(tree, main.path)
+    models = main if model is None else toml_files.read_toml(_model_file(config_dir, model))
+    files = [main] if model is None else [main, models]
     if check_credentials:
-        _check_credentials(main, environ)
-        _check_credentials(models, environ)
-    contents = _merge(main, models, _Contents(tree).of)
+        for file in files:
+            credentials.check_credentials(file, environ)
+    tuned = _fine_tuned_file(config_dir, models)
+    missing = credentials.missing_variable(tuned, environ) if tuned and check_credentials else None
+    if tuned and missing is None:
+        files.append(tuned)
+    tree = _merge(files, lambda path: str(path.resolve()))
+    variants = _variants(tree, main.path)
+    contents = _merge(files, Contents(tree).of)
     return GatewayConfiguration(
         config_dir=config_dir,
         model_file=models.path,
         model_label=_model_label(models, variants),
-        variant_parts={name: _variant_parts(contents, name) for name in variants},
-        credential_variables=tuple(dict.fromkeys(_credential_variables(tree))),
+        variant_parts={name: variant_parts(contents, ACT_FUNCTION, name) for name in variants},
+        credential_variables=tuple(dict.fromkeys(credentials.credential_variables(tree))),
         tree=tree,
+        unusable_variants=_unusable(tuned, missing) if tuned and missing else {},
     )
+
+
+def _fine_tuned_file(config_dir: Path, models: TomlFile) -> TomlFile | None:
+    path = config_dir / "models" / f"{FINE_TUNED_MODEL}.toml"
+    if path.resolve() == models.path.resolve():
+        raise SettingsError(
+            f"{path} is the fine-tuned model, which plays beside another one: choose that by "
+            "--babyai-model, and the fine-tuned variant by --babyai-variants"
+        )
+    return toml_files.read_toml(path) if path.is_file() else None
+
+
+def _unusable(tuned: TomlFile, missing: str) -> dict[str, str]:
+    line = (
+        f"{tuned.path}: the environment variable {missing} is not set; set it "
+        f"(export {missing}=...) to play the fine-tuned model"
+    )
+    declared = toml_files.tables(tuned.tree, "functions", ACT_FUNCTION, "variants")
+    return dict.fromkeys(declared, line)
 
 
 def _configuration_file(config_dir: Path) -> Path:
@@ -149,6 +177,7 @@ def _model_file(config_dir: Path, model: str) -> Path:
     directory = config_dir / "models"
     names = sorted(path.stem for path in directory.glob("*.toml"))
     if model not in names:
+        names = [name for name in names if name != FINE_TUNED_MODEL]
         raise SettingsError(
             f"no model {model!r} in {directory}: {did_you_mean(model, names)} "
             "(or give the path of a .toml file)"
@@ -156,11 +185,21 @@ def _model_file(config_dir: Path, model: str) -> Path:
     return directory / f"{model}.toml"
 
 
-def _merge(main: TomlFile, models: TomlFile, replace_path: Callable[[Path], str]) -> Tree:
+def _merge(files: Sequence[TomlFile], replace_path: Callable[[Path], str]) -> Tree:
+    trees = [file.with_paths(replace_path) for file in files]
+    for (left, left_tree), (right, right_tree) in itertools.combinations(
+        zip(files, trees, strict=True), 2
+    ):
+        _refuse_duplicates(left, left_tree, right, right_tree)
+    return functools.reduce(toml_files.merge, trees)
+
+
+def _refuse_duplicates(left: TomlFile, left_tree: Tree, right: TomlFile, right_tree: Tree) -> None:
     try:
-        return toml_files.merge(main.with_paths(replace_path), models.with_paths(replace_path))
+        toml_files.merge(left_tree, right_tree)
     except toml_files.DuplicateKeyError as error:
-        raise ConfigurationError(f"{models.path}: {error} is also set in {main.path}") from None
+        message = f"{right.path}: {error} is also set in {left.path}"
+        raise ConfigurationError(message) from None
 
 
 def _variants(tree: Tree, path: Path) -> Tree:
@@ -215,90 +254,3 @@ def _routed_providers(tree: Tree) -> Iterator[Tree]:
 def _provider_model(provider: Tree) -> str:
     named = (provider.get(key) for key in ("model_name", "model_id", "deployment_id", "type"))
     return str(next((name for name in named if name), "unnamed"))
-
-
-def _check_credentials(file: TomlFile, environ: Mapping[str, str]) -> None:
-    for location in _credential_locations(file.tree):
-        variables = list(_variables_of(location))
-        if variables and not any(environ.get(name) for name in variables):
-            name = variables[0]
-            raise CredentialsError(
-                f"{file.path}: the environment variable {name} is not set; "
-                f"set it (export {name}=...) or play without a key: --babyai-model offline"
-            )
-
-
-def _credential_locations(tree: Tree) -> Iterator[Any]:
-    for table in ("models", "embedding_models", "provider_types"):
-        yield from toml_files.values_of(tree.get(table), "api_key_location")
-
-
-def _credential_variables(tree: Tree) -> Iterator[str]:
-    for location in _credential_locations(tree):
-        yield from _variables_of(location)
-
-
-def _variables_of(location: Any) -> Iterator[str]:
-    """Yields the variables of ``"env::X"`` and of ``{default = "env::X", fallback = "env::Y"}``."""
-    if isinstance(location, dict):
-        for part in location.values():
-            yield from _variables_of(part)
-    elif isinstance(location, str) and location.startswith("env::"):
-        yield location.removeprefix("env::")
-
-
-class _Contents:
-    """Text of the files that a configuration names, and of the templates that these include."""
-
-    def __init__(self, tree: Tree) -> None:
-        access = toml_files.tables(tree, "gateway", "template_filesystem_access")
-        self._include_dir = Path(access["base_path"]) if "base_path" in access else None
-
-    def of(self, path: Path) -> str:
-        """Returns the text of a file and of all it includes, nothing for a directory."""
-        return "" if path.is_dir() else json.dumps(self._texts(path, {}))
-
-    def _texts(self, path: Path, texts: dict[str, str], name: str = "") -> dict[str, str]:
-        texts[name] = toml_files.read_text(path)
-        if self._include_dir is None:
-            return texts
-        for include in _INCLUDE.finditer(texts[name]):
-            included = self._include_dir / include["name"]
-            if include["name"] in texts or self._may_be_missing(included, include["rest"]):
-                continue
-            if not included.is_file():
-                raise ConfigurationError(
-                    f"{path}: includes {include['name']!r}, but there is no {included}"
-                )
-            self._texts(included, texts, include["name"])
-        return texts
-
-    @staticmethod
-    def _may_be_missing(included: Path, rest: str) -> bool:
-        return "ignore missing" in rest and not included.exists()
-
-
-def _variant_parts(contents: Tree, variant: str) -> dict[str, str]:
-    function = dict(contents["functions"][ACT_FUNCTION])
-    table = dict(function.pop("variants")[variant])
-    for key in ("experimentation", "description"):
-        function.pop(key, None)
-    names = {str(name) for name in toml_files.values_of(table, "model")}
-    models = toml_files.tables(contents, "models")
-    parts = {f"model {name}": models.get(name) for name in sorted(names)}
-    parts |= {f"template {name}": text for name, text in _pop_tables(table, "templates")}
-    parts |= {f"schema {name}": text for name, text in _pop_tables(function, "schemas")}
-    parts["schema output"] = function.pop("output_schema", None)
-    parts["variant table"] = table
-    parts["function table"] = function
-    return {name: _hash(content) for name, content in parts.items() if content}
-
-
-def _pop_tables(table: dict[str, Any], key: str) -> Iterator[tuple[str, Any]]:
-    found = table.pop(key, None)
-    yield from found.items() if isinstance(found, dict) else ()
-
-
-def _hash(content: Any) -> str:
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

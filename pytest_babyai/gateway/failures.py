@@ -96,7 +96,7 @@ def inference_failure(
         variants: Variants that the gateway should know.
         scrub: Masks keys.
     """
-    message = _message(text)
+    message = gateway_message(text)
     if status is None:
         return _transport_failure(message, scrub)
     known = _usage_failure(status, message, variants, scrub)
@@ -151,7 +151,8 @@ def _missing_key(match: re.Match[str], where: str = "") -> CredentialsError:
     )
 
 
-def _message(text: str) -> str:
+def gateway_message(text: str) -> str:
+    """Returns what the body of an error says."""
     try:
         return str(json.loads(text)["error"])
     except (ValueError, KeyError, TypeError):

@@ -13,9 +13,56 @@ from pytest_babyai.records import NO_USAGE, Usage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_babyai.records import EpisodeSpec
+
+RUN_TAG: Final = "run"
+VARIANT_TAG: Final = "variant"
 TASK_TAG: Final = "task"
 SEED_TAG: Final = "seed"
-"""Tags of every inference, so that a store can be asked for an episode's task and seed."""
+SPLIT_TAG: Final = "split"
+NUM_DISTS_TAG: Final = "num_dists"
+"""Tags of every inference and feedback, so that a store can be asked for any part of a run."""
+
+TRAIN_SEEDS: Final = range(200)
+"""Seeds whose episodes may be learned from; all others are for evaluation."""
+
+CACHE_MODES: Final = ("on", "off", "read_only", "write_only")
+
+
+def episode_tags(spec: EpisodeSpec) -> dict[str, str]:
+    """Returns the tags that an episode itself determines."""
+    return {
+        VARIANT_TAG: spec.variant,
+        TASK_TAG: spec.task,
+        SEED_TAG: str(spec.seed),
+        SPLIT_TAG: "train" if spec.seed in TRAIN_SEEDS else "evaluation",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class CacheOptions:
+    """Whether answers may come from the store's cache, and go into it.
+
+    Attributes:
+        mode: One of `CACHE_MODES`.
+        max_age_s: Oldest answer that may be used, in seconds; None for any.
+    """
+
+    mode: str = "off"
+    max_age_s: int | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the cache is read or written at all."""
+        return self.mode != "off"
+
+    @property
+    def reads(self) -> bool:
+        """Whether an answer may come from the cache."""
+        return self.mode in {"on", "read_only"}
+
+
+NO_CACHE: Final = CacheOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +79,8 @@ class InferenceRequest:
         history: Observations and the actions executed on them, oldest first.
         tags: Stored with the inference.
         seed: Sampling seed for the provider, None for none.
+        occasion: Which request of which episode this is. It is part of the cache's key: an agent
+            that sees the same twice asks twice, also where a cache answers.
     """
 
     variant: str
@@ -41,6 +90,7 @@ class InferenceRequest:
     history: tuple[tuple[str, str], ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     seed: int | None = None
+    occasion: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +101,9 @@ class Inference:
         inference_id: The gateway's id of this inference.
         raw: The answer's text, empty where there was none.
         parsed: The answer as the function's output schema wants it, None where it did not parse.
-        usage: Tokens and cost.
+        usage: Tokens and cost; the tokens of a cached answer are known to the store alone.
         latency_ms: Time from the request to its answer.
+        cached: Whether the answer came from the store's cache.
     """
 
     inference_id: str
@@ -60,6 +111,7 @@ class Inference:
     parsed: Mapping[str, Any] | None
     usage: Usage
     latency_ms: float
+    cached: bool = False
 
     @property
     def action(self) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_babyai.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 if sys.version_info >= (3, 11):
@@ -25,6 +26,8 @@ else:
     import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
 Tree = dict[str, Any]
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 _PATH_KEYS = frozenset(
     {
@@ -163,6 +166,24 @@ def values_of(tree: Any, key: str) -> Iterator[Any]:
 def to_toml(tree: Mapping[str, Any]) -> str:
     """Writes a tree as TOML, one line a top-level key."""
     return "".join(f"{_string(key)} = {_inline(value)}\n" for key, value in tree.items())
+
+
+def dotted_lines(place: Sequence[str], table: Mapping[str, Any]) -> Iterator[str]:
+    """Yields a table as a person writes it: a header, then a line a value, with dotted keys."""
+    yield f"[{'.'.join(map(_key, place))}]"
+    yield from _dotted("", table)
+
+
+def _dotted(prefix: str, table: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from _dotted(f"{prefix}{_key(name)}.", value)
+        else:
+            yield f"{prefix}{_key(name)} = {_inline(value)}"
+
+
+def _key(name: str) -> str:
+    return name if _BARE_KEY.fullmatch(name) else _string(name)
 
 
 def _inline(value: Any) -> str:

@@ -21,7 +21,14 @@ from pytest_babyai.journal.provenance import (
     installed_versions,
 )
 from pytest_babyai.journal.redaction import Scrubber
-from pytest_babyai.journal.run import RUNS_DIRECTORY, Journal, Recording, create_run, resume_run
+from pytest_babyai.journal.run import (
+    RUNS_DIRECTORY,
+    Journal,
+    Recording,
+    create_run,
+    propose_run_id,
+    resume_run,
+)
 
 __all__ = [
     "LATEST",
@@ -47,6 +54,7 @@ __all__ = [
     "newest_runs",
     "open_run",
     "past_durations",
+    "propose_run_id",
     "resume_run",
     "reusable",
 ]

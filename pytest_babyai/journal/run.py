@@ -26,7 +26,7 @@ from pytest_babyai.journal.manifest import (
     configuration_changes,
 )
 from pytest_babyai.journal.redaction import Scrubber
-from pytest_babyai.journal.run_ids import next_run_id
+from pytest_babyai.journal.run_ids import RUN_ID, next_run_id
 from pytest_babyai.journal.writer import GroupWriter
 
 if TYPE_CHECKING:
@@ -154,20 +154,41 @@ class Journal:
         self.log.manifest = manifest
 
 
-def create_run(root: Path, manifest: Manifest, recording: Recording | None = None) -> Journal:
+def propose_run_id(root: Path, recording: Recording | None = None) -> str:
+    """Returns the id that a new run would have; nothing is written."""
+    names = [path.name for path in root.iterdir()] if root.is_dir() else []
+    return next_run_id((recording or Recording()).clock(), names)
+
+
+def create_run(
+    root: Path,
+    manifest: Manifest,
+    recording: Recording | None = None,
+    *,
+    proposed_id: str | None = None,
+) -> Journal:
     """Starts a new run; safe with many processes at once and whatever the clock says.
 
     Args:
         root: Directory of all runs; made if it is not there.
         manifest: What the run is made of.
         recording: How it is written.
+        proposed_id: Id of the run, as `propose_run_id` gives it; another one where there is a
+            later run.
 
     Raises:
         JournalError: The directory cannot be written.
     """
     recording = recording or Recording()
+
+    def propose(names: Iterable[str]) -> str:
+        existing = [name for name in names if RUN_ID.fullmatch(name)]
+        if proposed_id is not None and proposed_id > max(existing, default=""):
+            return proposed_id
+        return next_run_id(recording.clock(), existing)
+
     try:
-        directory = _make_directory(root, lambda names: next_run_id(recording.clock(), names))
+        directory = _make_directory(root, propose)
         with _locked(directory) as lock:
             manifest = dataclasses.replace(manifest, run_id=directory.name)
             return _opened(RunLog(directory, manifest), lock, recording)

@@ -12,12 +12,15 @@ import signal
 import socket
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from pytest_babyai.errors import ServerStartError
+from pytest_babyai.offline.finetuning.endpoints import FineTuning
 from pytest_babyai.offline.policy import DEFAULT_SLIP_RATE, Policy
+from pytest_babyai.offline.process import MODELS_DIRECTORY
 from pytest_babyai.offline.server import MODEL_NAME, Application, ServedModels
 
 if TYPE_CHECKING:
@@ -42,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     if options.exit_with_parent:
         threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
-    try:
-        _Server(_configuration(options)).run(sockets=[listener])
-    except KeyboardInterrupt:  # so early that the server does not handle it yet
-        return 0
+    tuning = FineTuning(options.models_dir, (MODEL_NAME,))
+    with contextlib.closing(tuning), contextlib.suppress(KeyboardInterrupt):
+        # A KeyboardInterrupt comes so early that the server does not handle it yet.
+        _Server(_configuration(options, tuning)).run(sockets=[listener])
     return 0
 
 
@@ -82,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         type=_share,
         default=DEFAULT_SLIP_RATE,
         help="share of the situations that the model misjudges, 0 to 1 (default: %(default)s)",
+    )
+    add(
+        "--models-dir",
+        type=Path,
+        default=MODELS_DIRECTORY,
+        metavar="DIRECTORY",
+        help="where uploaded files, fine-tuning jobs and models are kept (default: %(default)s)",
     )
     add(
         "--exit-with-parent",
@@ -148,11 +158,11 @@ def _url(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _configuration(options: argparse.Namespace) -> uvicorn.Config:
+def _configuration(options: argparse.Namespace, tuning: FineTuning) -> uvicorn.Config:
     policy = Policy(slip_rate=options.slip_rate, seed=options.seed)
-    models = ServedModels({MODEL_NAME: policy}, options.latency_ms, options.seed)
+    models = ServedModels({MODEL_NAME: policy}, options.latency_ms, options.seed, tuning.models)
     return uvicorn.Config(
-        Application(models),
+        Application(models, tuning.routes()),
         lifespan="off",
         ws="none",
         log_config=None,

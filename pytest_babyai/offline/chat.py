@@ -7,13 +7,13 @@ import json
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_babyai.offline.prompt import Message
 from pytest_babyai.offline.tokens import count_prompt_tokens, count_tokens, truncate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator
 
     from pytest_babyai.offline.policy import Policy
 
@@ -62,6 +62,8 @@ class ChatRequest:
         num_choices: How many answers are wanted.
         max_tokens: Longest answer; None for no limit.
         seed: The request's seed, 0 if it has none.
+        temperature: How freely a fine-tuned model draws its tokens; 0, the default here, takes the
+            likeliest ones.
         is_json: Whether ``response_format`` asks for JSON.
         is_stream: Whether to answer as server-sent events.
         include_usage: Whether a stream ends with the usage.
@@ -72,13 +74,14 @@ class ChatRequest:
     num_choices: int = 1
     max_tokens: int | None = None
     seed: int = 0
+    temperature: float = 0.0
     is_json: bool = False
     is_stream: bool = False
     include_usage: bool = False
 
 
 def parse_request(body: bytes) -> ChatRequest:
-    """Reads a request; parameters that mean nothing here, such as temperature, are ignored.
+    """Reads a request; parameters that mean nothing here, such as penalties, are ignored.
 
     Raises:
         ApiError: The body is no JSON object or a parameter is missing or wrong.
@@ -102,6 +105,7 @@ def parse_request(body: bytes) -> ChatRequest:
         num_choices=_in_range(_optional(fields, "n", int, 1), "n", 1, MAX_CHOICES),
         max_tokens=_max_tokens(fields),
         seed=_optional(fields, "seed", int, 0),
+        temperature=_temperature(fields),
         is_json=format_type in ("json_object", "json_schema"),
         is_stream=_optional(fields, "stream", bool, False),
         include_usage=bool(_optional(fields, "stream_options", dict, {}).get("include_usage")),
@@ -134,6 +138,16 @@ def _max_tokens(fields: dict[str, Any]) -> int | None:
     return None
 
 
+def _temperature(fields: dict[str, Any]) -> float:
+    value = fields.get("temperature")
+    if value is None:
+        return 0.0
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 2:  # noqa: PLR2004
+        message = f"temperature has to be a number from 0 to 2, not {value!r}."
+        raise ApiError(message, param="temperature")
+    return float(value)
+
+
 def _messages(value: Any) -> tuple[Message, ...]:
     if not isinstance(value, list) or not value:
         message = "messages has to be an array of at least one message."
@@ -150,34 +164,48 @@ def _message(item: Any, where: str) -> Message:
 
 
 def _text(content: Any, where: str) -> str:
-    """Joins the content's parts, however it is given: a text, a list of parts, nothing."""
+    text = content_text(content)
+    if text is None:
+        message = f"{where}.content has to be a text or an array of text parts."
+        raise ApiError(message, param=f"{where}.content")
+    return text
+
+
+def content_text(content: Any) -> str | None:
+    """Joins a content's parts, however it is given: a text, a list of parts, nothing.
+
+    Returns:
+        The text; None if there is anything but text.
+    """
     if content is None or isinstance(content, str):
         return content or ""
     parts = content if isinstance(content, list) else [None]
     texts = [part["text"] for part in parts if isinstance(part, dict) and _is_text(part)]
-    if len(texts) < len(parts):
-        message = f"{where}.content has to be a text or an array of text parts."
-        raise ApiError(message, param=f"{where}.content")
-    return "\n".join(texts)
+    return "\n".join(texts) if len(texts) == len(parts) else None
 
 
 def _is_text(part: dict[str, Any]) -> bool:
     return isinstance(part.get("text"), str)
 
 
-def find_policy(models: Mapping[str, Policy], name: str) -> Policy:
-    """Returns the policy behind a model's name.
+def unknown_model(name: str, known: Collection[str]) -> ApiError:
+    """Returns the error for a name that no model has (404)."""
+    close = difflib.get_close_matches(name, known, n=1)
+    choices = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(known)}"
+    message = f"The model {name!r} does not exist: {choices}"
+    return ApiError(message, status=404, param="model", code="model_not_found")
 
-    Raises:
-        ApiError: There is no such model (404).
+
+class Answer(NamedTuple):
+    """What a model wrote.
+
+    Attributes:
+        text: The answer.
+        is_whole: Whether the model came to an end by itself.
     """
-    policy = models.get(name)
-    if policy is None:
-        close = difflib.get_close_matches(name, models, n=1)
-        known = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(models)}"
-        message = f"The model {name!r} does not exist: {known}"
-        raise ApiError(message, status=404, param="model", code="model_not_found")
-    return policy
+
+    text: str
+    is_whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -189,22 +217,24 @@ class Choice:
     num_tokens: int
 
 
-def choose(request: ChatRequest, policy: Policy) -> list[Choice]:
+def answers_of(policy: Policy, request: ChatRequest) -> list[Answer]:
     """Answers the request as many times as it asks for, each time with another seed."""
     return [
-        _cut(
-            policy.answer(request.messages, seed=request.seed + index, as_json=request.is_json),
-            request,
-        )
+        Answer(policy.answer(request.messages, seed=request.seed + index, as_json=request.is_json))
         for index in range(request.num_choices)
     ]
 
 
-def _cut(text: str, request: ChatRequest) -> Choice:
-    num_tokens = count_tokens(text)
-    if request.max_tokens is None or num_tokens <= request.max_tokens:
-        return Choice(text, "stop", num_tokens)
-    return Choice(truncate(text, request.max_tokens), "length", request.max_tokens)
+def choose(request: ChatRequest, answers: Iterable[Answer]) -> list[Choice]:
+    """Cuts the answers to the request's limit."""
+    return [_cut(answer, request.max_tokens) for answer in answers]
+
+
+def _cut(answer: Answer, max_tokens: int | None) -> Choice:
+    num_tokens = count_tokens(answer.text)
+    if max_tokens is None or num_tokens <= max_tokens:
+        return Choice(answer.text, "stop" if answer.is_whole else "length", num_tokens)
+    return Choice(truncate(answer.text, max_tokens), "length", max_tokens)
 
 
 def completion(request: ChatRequest, choices: list[Choice]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Final
 
 from pytest_babyai.errors import ServerStartError
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 STOP_TIMEOUT_S = 5.0
+MODELS_DIRECTORY: Final = ".babyai/models"
+"""Where fine-tuned models are kept, in the current directory, unless it is said otherwise."""
 
 # Not "-m": that would put the current directory first, where a user's json.py would be imported.
 _BOOTSTRAP = """\
@@ -39,6 +41,8 @@ class OfflineServer:
         latency_ms: Shortest and longest time a completion takes; at once by default.
         seed: Seed of all that is left to chance.
         slip_rate: Share of the situations that the model misjudges.
+        models_dir: Where uploaded files, fine-tuning jobs and fine-tuned models are kept;
+            ``.babyai/models`` by default. Models that are there are served.
         python: Python interpreter that runs it.
         start_timeout_s: How long it may take to be ready.
 
@@ -56,6 +60,7 @@ class OfflineServer:
         latency_ms: tuple[float, float] | None = None,
         seed: int | None = None,
         slip_rate: float | None = None,
+        models_dir: Path | None = None,
         python: str = sys.executable,
         start_timeout_s: float = 10.0,
     ) -> None:
@@ -65,6 +70,7 @@ class OfflineServer:
             "latency-ms": "{}-{}".format(*latency_ms) if latency_ms else None,
             "seed": seed,
             "slip-rate": slip_rate,
+            "models-dir": models_dir,
         }
         arguments = [f"--{name}={value}" for name, value in values.items() if value is not None]
         root = Path(__file__).resolve().parents[2]

@@ -16,12 +16,15 @@ from starlette.routing import Route, Router
 
 from pytest_babyai.offline.chance import Chance
 from pytest_babyai.offline.chat import (
+    Answer,
     ApiError,
+    ChatRequest,
+    answers_of,
     choose,
     chunks,
     completion,
-    find_policy,
     parse_request,
+    unknown_model,
 )
 from pytest_babyai.offline.policy import Policy
 from pytest_babyai.offline.prompt import digest_of
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from starlette.types import Receive, Scope, Send
+
+    from pytest_babyai.offline.finetuning.serving import FineTunedModels
 
 MODEL_NAME = "babyai-offline"
 MAX_BODY_BYTES = 16 * 2**20
@@ -44,11 +49,31 @@ class ServedModels:
         latency_ms: Shortest and longest time that a completion takes; a prompt always takes the
             same.
         seed: Seed of these times.
+        fine_tuned: The models that were trained here; None for none.
     """
 
     policies: Mapping[str, Policy] = field(default_factory=lambda: {MODEL_NAME: Policy()})
     latency_ms: tuple[float, float] = (0.0, 0.0)
     seed: int = 0
+    fine_tuned: FineTunedModels | None = None
+
+    async def answer(self, request: ChatRequest) -> list[Answer]:
+        """Answers a request by the model that it names.
+
+        Raises:
+            ApiError: There is no such model (404), or it cannot answer (500).
+        """
+        policy = self.policies.get(request.model)
+        if policy is not None:
+            return answers_of(policy, request)
+        answers = await self.fine_tuned.answers(request) if self.fine_tuned else None
+        if answers is None:
+            raise unknown_model(request.model, self.names())
+        return answers
+
+    def names(self) -> list[str]:
+        """Returns the models' names, those trained here last."""
+        return [*self.policies, *(self.fine_tuned.names() if self.fine_tuned else ())]
 
 
 class Endpoint:
@@ -80,7 +105,7 @@ class ChatCompletions(Endpoint):
         """Answers with a completion, or with its stream."""
         body = await read_body(receive)
         request = parse_request(body)
-        choices = choose(request, find_policy(self.models.policies, request.model))
+        choices = choose(request, await self.models.answer(request))
         await self._wait(body)
         if request.is_stream:
             await send_bytes(send, 200, _stream(chunks(request, choices)), b"text/event-stream")
@@ -100,11 +125,17 @@ class ListModels(Endpoint):
     async def respond(self, receive: Receive, send: Send) -> None:
         """Answers with the models' names."""
         del receive
-        listed = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "pytest-babyai"}
-            for name in self.models.policies
-        ]
+        listed = [model_object(name) for name in self.models.policies]
+        if self.models.fine_tuned is not None:
+            listed += [
+                model_object(model.name, model.created_s) for model in self.models.fine_tuned.all()
+            ]
         await send_json(send, 200, {"object": "list", "data": listed})
+
+
+def model_object(name: str, created_s: int = 0) -> dict[str, Any]:
+    """Returns OpenAI's model object."""
+    return {"id": name, "object": "model", "created": created_s, "owned_by": "pytest-babyai"}
 
 
 class Health(Endpoint):
@@ -113,7 +144,7 @@ class Health(Endpoint):
     async def respond(self, receive: Receive, send: Send) -> None:
         """Answers as long as the server runs."""
         del receive
-        await send_json(send, 200, {"status": "ok", "models": list(self.models.policies)})
+        await send_json(send, 200, {"status": "ok", "models": self.models.names()})
 
 
 class Application:

@@ -7,11 +7,14 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from pytest_babyai.gateway.client import Gateway, open_gateway
+from pytest_babyai.gateway.inference import CacheOptions
 from pytest_babyai.plugin.routing import Router
+from pytest_babyai.plugin.storing import open_store
 from pytest_babyai.scheduler import LoopThread
 
 if TYPE_CHECKING:
     from pytest_babyai.plugin.selection import Selection
+    from pytest_babyai.plugin.storing import StorePlace
 
 
 class Background:
@@ -20,6 +23,7 @@ class Background:
     Attributes:
         thread: The event loop.
         gateway: The gateway, to be used on that loop.
+        place: Where its store is.
 
     Raises:
         ServerStartError: The offline model server did not start.
@@ -31,9 +35,10 @@ class Background:
     def __init__(self, selection: Selection) -> None:
         with ExitStack() as stack:
             api_base = _start_server(selection, stack)
+            self.place = open_store(selection, stack)
             self.thread = LoopThread()
             stack.callback(self.thread.close)
-            self.gateway = self.thread.run(_open(selection, api_base))
+            self.gateway = self.thread.run(_open(selection, api_base, self.place))
             stack.callback(lambda: self.thread.run(self.gateway.close()))
             router = Router()
             router.install()
@@ -52,19 +57,25 @@ def _start_server(selection: Selection, stack: ExitStack) -> str | None:
     port = selection.configuration.offline_port
     if port is None or selection.settings.gateway_url is not None:
         return None
-    from pytest_babyai.offline import OfflineServer  # nothing of it is needed elsewhere
+    # Nothing of it is needed elsewhere.
+    from pytest_babyai.offline.process import MODELS_DIRECTORY, OfflineServer
 
-    server = OfflineServer(port=port)
+    models = selection.rootpath / MODELS_DIRECTORY
+    server = OfflineServer(port=port, models_dir=models if models.is_dir() else None)
     stack.callback(server.stop)
     server.start()
     return f"{server.url}/v1"
 
 
-async def _open(selection: Selection, api_base: str | None) -> Gateway:
+async def _open(selection: Selection, api_base: str | None, place: StorePlace) -> Gateway:
     configuration = selection.configuration
     if api_base is not None:
         configuration = configuration.with_api_base(api_base)
     settings = selection.settings
     return await open_gateway(
-        configuration, gateway_url=settings.gateway_url, timeout_s=settings.timeout_s
+        configuration,
+        gateway_url=settings.gateway_url,
+        clickhouse_url=place.clickhouse_url,
+        timeout_s=settings.timeout_s,
+        cache=CacheOptions(settings.cache),
     )

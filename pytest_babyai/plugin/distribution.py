@@ -7,7 +7,9 @@ the next report of any item, and the controller alone writes the journal.
 
 from __future__ import annotations
 
+import datetime as dt
 import re
+import secrets
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -35,12 +37,14 @@ class Share(NamedTuple):
         num_parts: Number of parts.
         done: Node ids of the part that a crashed worker has reported.
         reused: Records of the episodes that an earlier session played, by key.
+        run_id: Name of the run.
     """
 
     part: int | None
     num_parts: int
     done: list[str]
     reused: list[list[Any]]
+    run_id: str = ""
 
 
 def share_of(config: pytest.Config) -> Share | None:
@@ -101,6 +105,7 @@ class ControllerHooks:
         self._reported: set[str] = set()
         self._rerun: set[str] = set()
         self._has_checked = False
+        self._proposed_id: str | None = None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -110,8 +115,19 @@ class ControllerHooks:
         part = self._orphaned.pop() if is_replacement and self._orphaned else len(self._parts)
         self._parts[node.gateway.id] = part
         done = sorted(self._reported) if is_replacement else []
-        share = Share(part if part < num_parts else None, num_parts, done, self._reused())
+        own_part = part if part < num_parts else None
+        share = Share(own_part, num_parts, done, self._reused(), self._run_id())
         node.workerinput[WORKER_INPUT] = list(share)
+
+    def _run_id(self) -> str:
+        # Asking the session would make one, in a project that perhaps plays no episode.
+        if self._session is not None:
+            return self._session.run_id
+        if self._proposed_id is None:
+            # The journal's own way would be imported by projects that have no use for it.
+            now = dt.datetime.now(tz=dt.timezone.utc)
+            self._proposed_id = f"{now:%Y%m%d-%H%M%S}-{secrets.randbelow(0x8000):04x}"
+        return self._proposed_id
 
     def _reused(self) -> list[list[Any]]:
         asks = self._config.getoption("babyai_resume") or self._config.getini("babyai_resume")
@@ -143,6 +159,7 @@ class ControllerHooks:
             return
         self._has_checked = True
         from pytest_babyai.plugin.artifacts import check_artifacts
+        from pytest_babyai.plugin.storing import tells_store
 
         if session.selection.settings.until is not None:
             raise pytest.UsageError(
@@ -151,6 +168,7 @@ class ControllerHooks:
         try:
             session.results.check_baseline(())
             check_artifacts(session)
+            tells_store(session.selection)
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
 
@@ -204,4 +222,5 @@ class ControllerHooks:
             from pytest_babyai.plugin.session import activate
 
             self._session = activate(self._config)
+            self._session.propose_run_id(self._proposed_id)
         return self._session

@@ -15,6 +15,7 @@ from pytest_babyai.plugin.distribution import own_items, share_of
 from pytest_babyai.plugin.planning import print_plan
 from pytest_babyai.plugin.progress import ProgressLine
 from pytest_babyai.plugin.routing import routed_output
+from pytest_babyai.plugin.storing import check_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
@@ -64,8 +65,10 @@ class EpisodeHooks:
     ) -> bool | None:
         try:
             if share is None:
+                check_store(self._session.selection)
                 self._session.results.check_baseline(self._session.agenda.nodeids)
                 check_artifacts(self._session)
+            self._session.check_unseen()
             run = self._session.start_run()
             early = (plan.episode for item, plan in plans.items() if not _may_be_skipped(item))
             run.look_ahead(early, self._session.past_durations())
@@ -148,7 +151,8 @@ class EpisodeHooks:
         self._clear_progress()
         self._interrupts.ignore()
         try:
-            self._session.close()
+            interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
+            self._session.close(is_interrupted=interrupted)
         finally:
             self._interrupts.heed()
         reports.hand_over_finished(self._session)

@@ -224,7 +224,7 @@ def key_of(episode: PlannedEpisode, selection: Selection) -> EpisodeKey:
 
 
 def open_journal(
-    config: pytest.Config, selection: Selection, agenda: Agenda
+    config: pytest.Config, selection: Selection, agenda: Agenda, *, proposed_id: str | None = None
 ) -> EpisodeJournal | None:
     """Starts a run in the journal, or goes on with one; None where the journal is off.
 
@@ -239,7 +239,7 @@ def open_journal(
     recording = Recording(trajectories=settings.trajectories == "on")
     manifest = _manifest(config, selection, num_selected=agenda.num_selected)
     if settings.resume is None:
-        journal = create_run(root, manifest, recording)
+        journal = create_run(root, manifest, recording, proposed_id=proposed_id)
     else:
         journal = resume_run(root, settings.resume, manifest, recording)
     return EpisodeJournal(journal, selection, agenda.nodeids)

@@ -6,10 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from pytest_babyai.environment import STEP_LIMITS, environment_factory
+from pytest_babyai.gateway.inference import NUM_DISTS_TAG
 from pytest_babyai.plugin.background import Background
 from pytest_babyai.plugin.controls import RunControls
 from pytest_babyai.plugin.progress import progress_text
 from pytest_babyai.plugin.routing import HeldBack, held_back
+from pytest_babyai.plugin.storing import NO_STORE, StoreLink
 from pytest_babyai.rollout import RolloutOptions, run_episode
 from pytest_babyai.scheduler import Scheduler
 from pytest_babyai.scheduling import DurationEstimates, model_seed
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_babyai.plugin.distribution import Share
     from pytest_babyai.plugin.recording import SessionJournal
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
+    from pytest_babyai.plugin.storing import StoredRun
     from pytest_babyai.records import EpisodeOutcome
 
 
@@ -36,6 +39,7 @@ class EpisodeRun:
         controls: What holds the run back.
         journal: Where finished episodes are kept; None keeps none.
         scheduler: What plays them.
+        link: What the store is told; None before `connect`.
 
     Raises:
         EnvironmentUnavailableError: The chosen environment is not installed.
@@ -54,6 +58,7 @@ class EpisodeRun:
         self._environments.of(0)
         self._background = Background(selection)
         self.journal: SessionJournal | None = None
+        self.link: StoreLink | None = None
         self.controls = RunControls(selection, share, planned)
         self.scheduler: Scheduler[PlannedEpisode] = Scheduler(
             self._background.thread,
@@ -65,6 +70,17 @@ class EpisodeRun:
         self._client = self.controls.observed(self._background.gateway)
         self._held: dict[PlannedEpisode, HeldBack] = {}
         self._started_s = time.monotonic()
+
+    def connect(self, run: StoredRun, *, plays_a_part: bool) -> None:
+        """Joins episodes and store; to be called before the first one starts.
+
+        Args:
+            run: What the store is told of.
+            plays_a_part: Whether other processes play the rest.
+        """
+        gateway, place = self._background.gateway, self._background.place
+        if place != NO_STORE:
+            self.link = StoreLink(gateway, place, run, plays_a_part=plays_a_part)
 
     def look_ahead(
         self,
@@ -82,6 +98,7 @@ class EpisodeRun:
             for episode, outcome in self.journal.reuse(wanted).items():
                 self.scheduler.replace(episode, outcome)
                 self.controls.count_reused(outcome)
+                self._tell_store(outcome)
                 del wanted[episode]
         estimates = DurationEstimates(past_s, STEP_LIMITS)
         self.scheduler.submit(self.controls.in_order(wanted, estimates))
@@ -106,9 +123,11 @@ class EpisodeRun:
         elapsed_s = time.monotonic() - self._started_s
         return progress_text(self.scheduler.progress(), self.controls.num_steps, elapsed_s)
 
-    def close(self) -> None:
+    def close(self, *, is_interrupted: bool = False) -> None:
         """Cancels what still runs, and ends what runs behind."""
         self.scheduler.cancel()
+        if self.link is not None:
+            self._background.thread.run(self.link.close(is_interrupted=is_interrupted))
         self._background.close()
 
     async def _play(self, episode: PlannedEpisode) -> EpisodeOutcome:
@@ -119,6 +138,8 @@ class EpisodeRun:
         # Finished means kept: nothing that was reported can be lost.
         if self.journal is not None:
             await self.journal.record(episode, outcome)
+        if self.link is not None:
+            self.link.tell(outcome)
         self.controls.count_episode(outcome)
         return outcome
 
@@ -132,14 +153,27 @@ class EpisodeRun:
             on_error=settings.on_error,
             episode_timeout_s=settings.episode_timeout_s,
             model_seed=seed,
+            tags=self._tags(episode),
         )
-        return await run_episode(
+        outcome = await run_episode(
             spec,
             client=self._client,
             make_environment=self._environments.of(episode.num_dists),
             options=options,
             on_step=self.controls.count_step,
+            episode_id=await self.link.episode_id(episode) if self.link else None,
         )
+        return await self.link.complete(outcome) if self.link else outcome
+
+    def _tags(self, episode: PlannedEpisode) -> dict[str, str]:
+        if self.link is None:
+            return {}
+        num_dists = {NUM_DISTS_TAG: str(episode.num_dists)} if episode.num_dists else {}
+        return {**self.link.tags, **num_dists}
+
+    def _tell_store(self, outcome: EpisodeOutcome) -> None:
+        if self.link is not None:
+            self._background.thread.loop.call_soon_threadsafe(self.link.tell, outcome)
 
 
 class _Environments:

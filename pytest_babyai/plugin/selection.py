@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_babyai.environment import TASKS, resolve_task
-from pytest_babyai.errors import SettingsError, did_you_mean
+from pytest_babyai.errors import CredentialsError, SettingsError, did_you_mean
 from pytest_babyai.gate import BASELINES_DIRECTORY
 from pytest_babyai.gateway.configuration import read_configuration
+from pytest_babyai.plugin.collecting import check_seeds, collection_sources
 from pytest_babyai.plugin.options import command_line, ini_file
 from pytest_babyai.plugin.rules import AskedRules, FunctionRules, read_rules
 from pytest_babyai.project import CONFIG, find_config, packaged
@@ -71,8 +72,8 @@ class Selection:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._strong = [command_line(config)]
-        self._weak = [ini_file(config)]
+        self._typed, self._weak = command_line(config), [ini_file(config)]
+        self._strong = [self._typed, *collection_sources([self._typed, *self._weak])]
         chosen = resolve([*self._strong, *self._weak]).config
         if chosen is not None:
             chosen = self.path_of("config", chosen)
@@ -113,9 +114,14 @@ class Selection:
 
     def path_of(self, setting: str, path: str | Path) -> Path:
         """Returns a path as it is meant: as typed from there, in a file from pytest's root."""
-        is_typed = self._strong[0].values.get(setting) is not None
+        is_typed = self._typed.values.get(setting) is not None
         base = self._config.invocation_params.dir if is_typed else self._config.rootpath
         return base / Path(path).expanduser()
+
+    @property
+    def rootpath(self) -> Path:
+        """Root of the project."""
+        return self._config.rootpath
 
     @property
     def baselines(self) -> Path:
@@ -150,6 +156,8 @@ class Selection:
         chosen = settings.variants or declared
         for variant in chosen:
             # A running gateway has a configuration of its own, and answers for it.
+            if variant in self.configuration.unusable_variants:
+                raise CredentialsError(self.configuration.unusable_variants[variant])
             if variant not in declared and settings.gateway_url is None:
                 hint = did_you_mean(variant, declared)
                 raise SettingsError(
@@ -172,6 +180,7 @@ class Selection:
         settings = resolve(sources)
         self._of_function[node.nodeid] = settings
         self._check_reference(settings, origin_of("reference", sources))
+        check_seeds(settings)
         missing = [name for name in PARAMETERS if name not in metafunc.fixturenames]
         metafunc.fixturenames.extend(missing)
         metafunc.parametrize(PARAMETERS, list(self._parameters(settings)))
@@ -182,7 +191,7 @@ class Selection:
             asked = AskedRules(
                 settings,
                 place=origin_of("fail", sources),
-                is_typed=origin_of("fail", self._strong) != "",
+                is_typed=origin_of("fail", [self._typed]) != "",
                 is_marked=origin_of("fail", markers) == origin_of("fail", sources),
                 has_own_reference=origin_of("reference", markers) != "",
             )

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_babyai.environment import environment_factory
 from pytest_babyai.errors import NotStartedError, UsageError
-from pytest_babyai.journal import RUNS_DIRECTORY, past_durations
+from pytest_babyai.finetuning.tuned_variant import check_unseen_by_tuned
+from pytest_babyai.journal import RUNS_DIRECTORY, EpisodeKey, past_durations, propose_run_id
 from pytest_babyai.plugin.distribution import share_of
 from pytest_babyai.plugin.late import LateHooks, LateWork
 from pytest_babyai.plugin.recording import CarriedJournal, open_journal
@@ -22,7 +24,8 @@ from pytest_babyai.plugin.reports import (
 )
 from pytest_babyai.plugin.results import Results
 from pytest_babyai.plugin.selection import ItemPlan, Selection
-from pytest_babyai.records import Episode, EpisodeFailure
+from pytest_babyai.plugin.storing import ControllerLink, StoredRun, tells_store
+from pytest_babyai.records import Episode, EpisodeFailure, outcome_from_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from pytest_babyai.plugin.recording import Carried, EpisodeJournal, SessionJournal
     from pytest_babyai.plugin.run import EpisodeRun
     from pytest_babyai.plugin.selection import PlannedEpisode
+    from pytest_babyai.plugin.storing import StoreLink
+    from pytest_babyai.records import EpisodeSpec
     from pytest_babyai.reporting.results import EpisodeReport
 
 
@@ -76,6 +81,8 @@ class EpisodeSession:
         self.episodes: dict[str, EpisodeReport] = {}
         self.askers: defaultdict[str, set[str]] = defaultdict(set)
         self._selection: Selection | None = None
+        self._proposed_id: str | None = None
+        self._link: ControllerLink | None = None
 
     @property
     def num_decided_early(self) -> int:
@@ -127,6 +134,20 @@ class EpisodeSession:
         if self.agenda.is_last(plan.episode):
             self.run.scheduler.replace(plan.episode, item.stash[OUTCOME])
 
+    def check_unseen(self) -> None:
+        """Refuses to evaluate a fine-tuned variant on what it was trained on.
+
+        Raises:
+            LeakageError: The line names the overlap.
+        """
+        by_num_dists: defaultdict[int, list[EpisodeSpec]] = defaultdict(list)
+        for episode in self.agenda.nodeids:
+            by_num_dists[episode.num_dists].append(episode.spec)
+        for num_dists, specs in by_num_dists.items():
+            environment = self.selection.settings.environment
+            make_environment = environment_factory(environment, num_dists=num_dists)
+            check_unseen_by_tuned(self.selection.config_dir, specs, make_environment)
+
     def start_run(self) -> EpisodeRun:
         """Returns the background of the run, started at the first call.
 
@@ -140,6 +161,7 @@ class EpisodeSession:
             run = EpisodeRun(self.selection, share, self.agenda.nodeids)
             try:
                 run.journal = self._journal_of_this_process()
+                run.connect(self._stored_run, plays_a_part=share is not None)
             except BaseException:
                 run.close()
                 raise
@@ -152,6 +174,25 @@ class EpisodeSession:
             return self.open_journal()
         return CarriedJournal(self.selection, self.agenda.nodeids, share.reused)
 
+    def propose_run_id(self, run_id: str | None) -> None:
+        """Sets the name that a new run gets, as worker processes have been told it."""
+        self._proposed_id = run_id
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run: the journal's, or where there is none, the one it would have."""
+        if self.journal is not None:
+            return self.journal.log.run_id
+        if self._proposed_id is None:
+            share = share_of(self.config)
+            root = self.config.rootpath / RUNS_DIRECTORY
+            self._proposed_id = share.run_id if share and share.run_id else propose_run_id(root)
+        return self._proposed_id
+
+    @property
+    def _stored_run(self) -> StoredRun:
+        return StoredRun(self.selection, self.run_id, self.journal)
+
     def open_journal(self) -> EpisodeJournal | None:
         """Returns the journal on disk, opened at the first call; None where it is off.
 
@@ -160,28 +201,48 @@ class EpisodeSession:
             JournalError: It cannot be written.
         """
         if self.journal is None:
-            self.journal = open_journal(self.config, self.selection, self.agenda)
+            self.journal = open_journal(
+                self.config, self.selection, self.agenda, proposed_id=self._proposed_id
+            )
         return self.journal
 
     def keep(self, carried: Iterable[Carried]) -> None:
         """Writes episodes that worker processes have played; ends the run if it cannot."""
         try:
             journal = self.open_journal()
+            link = self._controller_link()
             for episode in carried:
                 if journal is not None:
                     journal.record_carried(episode)
+                if link is not None:
+                    outcome = outcome_from_record(episode["record"])
+                    link.enter(outcome, EpisodeKey(*episode["key"]).repeat)
         except UsageError as error:
             pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+
+    def _controller_link(self) -> ControllerLink | None:
+        if self._link is None and tells_store(self.selection):
+            self._link = ControllerLink(self._stored_run)
+        return self._link
+
+    @property
+    def store_link(self) -> StoreLink | None:
+        """What the store is told by this process; None without a store."""
+        if self._link is not None:
+            return self._link.link
+        return self.run.link if self.run else None
 
     def past_durations(self) -> Mapping[tuple[str | int, ...], float]:
         """Returns how long episodes took in the last runs of the same model."""
         root = self.config.rootpath / RUNS_DIRECTORY
         return past_durations(root, self.selection.model_label) if root.is_dir() else {}
 
-    def close(self) -> None:
+    def close(self, *, is_interrupted: bool = False) -> None:
         """Ends the run's background and the journal, if there are any."""
         if self.run is not None:
-            self.run.close()
+            self.run.close(is_interrupted=is_interrupted)
+        if self._link is not None:
+            self._link.close(is_interrupted=is_interrupted)
         if self.journal is not None:
             history = self.run.controls.history() if self.run else []
             if history:

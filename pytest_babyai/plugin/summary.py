@@ -75,6 +75,8 @@ class SummaryHooks:
 
     def _journal_lines(self, report: RunReport) -> Iterator[str]:
         yield from self._session.run.controls.notes() if self._session.run else ()
+        if (link := self._session.store_link) is not None:
+            yield from link.lines(self._session.run_id)
         journal = self._session.journal
         if journal is None:
             return

@@ -58,7 +58,7 @@ def measure_chart(
     Raises:
         SettingsError: Altair is not installed.
     """
-    alt = _altair()
+    alt = import_altair()
     end = largest or largest_value(summaries, measure) or 1.0
     rows = [_row(each, measure) for each in summaries]
     base = alt.Chart(alt.Data(values=rows)).encode(y=_names_axis(alt))
@@ -85,7 +85,7 @@ def forest_chart(
     Raises:
         SettingsError: Altair is not installed.
     """
-    alt = _altair()
+    alt = import_altair()
     rows = [_difference_row(comparison, each, measure) for each in comparison.variants]
     end = (
         max((abs(row[at] or 0.0) for row in rows for at in ("low", "mean", "high")), default=0)
@@ -120,7 +120,7 @@ def chart_svg(chart: alt.LayerChart) -> str:
     Raises:
         SettingsError: vl-convert is not installed.
     """
-    return _picture(chart, "svg").decode()
+    return chart_picture(chart, "svg").decode()
 
 
 def write_charts(
@@ -150,7 +150,7 @@ def write_charts(
         for name, chart in _charts(report, comparison):
             for picture_format in formats:
                 path = directory / f"{name}.{picture_format}"
-                path.write_bytes(_picture(chart, picture_format))
+                path.write_bytes(chart_picture(chart, picture_format))
                 written.append(path)
     except OSError as error:
         reason = error.strerror or error
@@ -269,7 +269,12 @@ def _styled(altair: Any, chart: Any, theme: ChartTheme, width: int = _WIDTH) -> 
     return styled
 
 
-def _altair() -> Any:
+def import_altair() -> Any:
+    """Imports Altair.
+
+    Raises:
+        SettingsError: It is not installed.
+    """
     try:
         import altair as alt
     except ImportError:
@@ -277,7 +282,16 @@ def _altair() -> Any:
     return alt
 
 
-def _picture(chart: alt.LayerChart, picture_format: str) -> bytes:
+def chart_picture(chart: Any, picture_format: str) -> bytes:
+    """Returns a chart as a picture.
+
+    Args:
+        chart: The chart.
+        picture_format: ``svg`` or ``png``.
+
+    Raises:
+        SettingsError: vl-convert is not installed.
+    """
     try:
         import altair as alt
         import vl_convert

@@ -19,6 +19,7 @@ from pytest_babyai.reporting.charts import (
 from pytest_babyai.reporting.measures import MEASURES, difference_text
 from pytest_babyai.reporting.numbers import (
     count_of,
+    format_cost,
     format_duration,
     format_estimate,
     format_seeds,
@@ -201,7 +202,8 @@ def _tasks(report: RunReport) -> str:
 
 
 def _variants_table(summaries: Sequence[VariantSummary]) -> str:
-    headers = ["Variant", "Episodes", "Errors", *(measure.title for measure in MEASURES), "Invalid"]
+    titles = [measure.title for measure in MEASURES]
+    headers = ["Variant", "Episodes", "Errors", *titles, "Invalid", "Cached", "Cost"]
     rows = [
         [
             each.variant,
@@ -209,6 +211,8 @@ def _variants_table(summaries: Sequence[VariantSummary]) -> str:
             f"{each.num_errors:,}",
             *(format_estimate(m.estimate(each), m.number_format) for m in MEASURES),
             f"{each.num_invalid:,}",
+            f"{each.num_cached:,}",
+            format_cost(each.cost),
         ]
         for each in summaries
     ]

@@ -15,6 +15,7 @@ from pytest_babyai.reporting.html_sections import GATE_ORDER
 from pytest_babyai.reporting.measures import MEASURES, difference_text
 from pytest_babyai.reporting.numbers import (
     count_of,
+    format_cost,
     format_duration,
     format_estimate,
     format_seeds,
@@ -126,6 +127,8 @@ def _main_table(
 ) -> Iterator[str]:
     titles = [measure.title.removesuffix(" per episode") for measure in MEASURES]
     headers = ["variant", "episodes", "errors", *(title.lower() for title in titles)]
+    with_cost = any(each.cost is not None for each in summaries)
+    headers += ["cost"] if with_cost else []
     deltas: dict[str, str] = {}
     if comparison is not None:
         headers.append(f"Δ success against {_code(comparison.label)}")
@@ -137,6 +140,7 @@ def _main_table(
     for each in summaries:
         numbers = [format_estimate(m.estimate(each), m.number_format) for m in MEASURES]
         row = [_code(each.variant), f"{each.num_episodes:,}", f"{each.num_errors:,}", *numbers]
+        row += [format_cost(each.cost)] if with_cost else []
         rows.append([*row, deltas.get(each.variant, "–")] if comparison is not None else row)  # noqa: RUF001
     yield from _table(headers, rows)
 

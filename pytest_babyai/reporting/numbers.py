@@ -112,6 +112,13 @@ def format_seeds(seeds: Iterable[int], symbols: Symbols = UNICODE) -> str:
     return f"{shown}, {symbols.ellipsis} {texts[-1]} ({len(ordered)} seeds)"
 
 
+def format_cost(cost: float | None, symbols: Symbols = UNICODE) -> str:
+    """Writes US dollars: ``$12.34``, ``$0.0012``, a dash where unknown."""
+    if cost is None:
+        return symbols.dash
+    return f"${cost:,.2f}" if cost >= 1 or not cost else f"${cost:.4f}"
+
+
 def format_duration(seconds: float) -> str:
     """Writes a duration: ``8.2 s``, ``2 min 05 s``, ``1 h 03 min``."""
     if round(seconds, 1) < _MINUTE_S:

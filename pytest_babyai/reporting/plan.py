@@ -22,6 +22,7 @@ from pytest_babyai.reporting.numbers import (
     NumberFormat,
     Symbols,
     count_of,
+    format_cost,
     format_duration,
     format_number,
     format_seeds,
@@ -114,7 +115,7 @@ def _cells(group: PlannedGroup, symbols: Symbols) -> list[str]:
         f"{number:,}",
         _rounded(number * forecast.num_requests),
         _tokens(None if forecast.num_tokens is None else number * forecast.num_tokens, symbols),
-        _dollars(None if forecast.cost is None else number * forecast.cost, symbols),
+        format_cost(None if forecast.cost is None else number * forecast.cost, symbols),
     ]
 
 
@@ -127,7 +128,7 @@ def _totals(plan: RunPlan, symbols: Symbols) -> str:
     parts = [
         f"about {_rounded(num_requests)} requests",
         f"{_tokens(tokens, symbols)} tokens",
-        f"cost {_dollars(cost, symbols)}",
+        f"cost {format_cost(cost, symbols)}",
         f"{duration} with {count_of(plan.concurrency, 'request')} in flight",
     ]
     return f" {symbols.dot} ".join(parts)
@@ -200,9 +201,3 @@ def _tokens(number: float | None, symbols: Symbols) -> str:
 
 def _rounded(value: float) -> str:
     return f"{math.ceil(value):,}"
-
-
-def _dollars(cost: float | None, symbols: Symbols) -> str:
-    if cost is None:
-        return symbols.dash
-    return f"${cost:,.2f}" if cost >= 1 or not cost else f"${cost:.4f}"

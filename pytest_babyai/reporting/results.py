@@ -129,6 +129,12 @@ class VariantSummary:
         return sum(result.num_fallbacks > 0 for result in self.results)
 
     @property
+    def num_cached(self) -> int:
+        """Steps whose answer came from a cache."""
+        outcomes: tuple[EpisodeOutcome, ...] = (*self.results, *self.failures)
+        return sum(outcome.num_cached for outcome in outcomes)
+
+    @property
     def cost(self) -> float | None:
         """US dollars of all its episodes, failed ones included; None if any price is unknown."""
         outcomes: tuple[EpisodeOutcome, ...] = (*self.results, *self.failures)
@@ -202,7 +208,10 @@ class RunReport:
 
     @property
     def num_requests(self) -> int:
-        """Requests sent to the model: one a step, every retry, and the one a failure ended on."""
+        """Requests sent to the model: one a step, every retry, and the one a failure ended on.
+
+        What a cache has answered was never sent.
+        """
         return sum(_num_requests(report.outcome) for report in self.episodes)
 
     def by_variant(self, task: str | None = None) -> tuple[VariantSummary, ...]:
@@ -239,4 +248,4 @@ def _num_requests(outcome: EpisodeOutcome) -> int:
     asked_in_vain = (
         isinstance(outcome, EpisodeFailure) and outcome.kind != EnvironmentFailureError.kind
     )
-    return outcome.num_steps + outcome.num_retries + asked_in_vain
+    return outcome.num_steps - outcome.num_cached + outcome.num_retries + asked_in_vain

@@ -14,6 +14,7 @@ from pytest_babyai.reporting.numbers import (
     UNICODE,
     Symbols,
     count_of,
+    format_cost,
     format_duration,
     format_estimate,
     format_number,
@@ -104,6 +105,11 @@ def _columns(
         ("output tokens", TOKENS, [summary.output_tokens for summary in summaries]),
     ):
         yield [name, *(format_estimate(each, number_format, symbols) for each in estimates)]
+    if any(summary.num_cached for summary in summaries):
+        yield ["cached answers", *(f"{summary.num_cached:,}" for summary in summaries)]
+    costs = [summary.cost for summary in summaries]
+    if any(cost is not None for cost in costs):
+        yield ["cost", *(format_cost(cost, symbols) for cost in costs)]
 
 
 def _warnings(summaries: Sequence[VariantSummary], on_error: str) -> Iterator[str]:
@@ -123,6 +129,12 @@ def _notes(summaries: Sequence[VariantSummary]) -> Iterator[str]:
         yield (
             "Errors are in no mean; 'errors as failures' is the success rate if every error "
             "counted as a failure."
+        )
+    num_cached = sum(summary.num_cached for summary in summaries)
+    if num_cached:
+        yield (
+            f"{count_of(num_cached, 'answer')} came from the cache: at no cost, with the tokens "
+            "that they once took."
         )
     num_invalid = sum(summary.num_invalid for summary in summaries)
     if num_invalid:
@@ -160,7 +172,7 @@ def _effort(report: RunReport, symbols: Symbols) -> str:
     costs = [summary.cost for summary in report.by_variant()]
     total = sum(cost for cost in costs if cost is not None)
     if total > 0 and None not in costs:
-        parts.append(f"${total:,.2f}" if total >= 1 else f"${total:.4f}")
+        parts.append(format_cost(total, symbols))
     return f" {symbols.dot} ".join(parts)
 
 

@@ -298,4 +298,38 @@ DEFINITIONS: tuple[SettingDefinition, ...] = (
     SettingDefinition("csv", values.path, "FILE", "write a row per episode as CSV"),
     SettingDefinition("parquet", values.path, "FILE", "write a row per episode as Parquet"),
     SettingDefinition("charts", values.path, "DIR", "write the charts as SVG and PNG files"),
+    SettingDefinition(
+        "store",
+        values.text,
+        "DIR",
+        "keep inferences in an embedded ClickHouse, by default in .babyai/store",
+        bare=".babyai/store",
+    ),
+    SettingDefinition(
+        "clickhouse_url",
+        values.text,
+        "URL",
+        "keep inferences in this ClickHouse (default: $TENSORZERO_CLICKHOUSE_URL)",
+    ),
+    SettingDefinition(
+        "record",
+        values.one_of("on", "off"),
+        "on|off",
+        "tell the store each episode's return and progression, as feedback (default: off)",
+        bare="on",
+    ),
+    SettingDefinition(
+        "cache",
+        values.one_of("on", "off", "read_only", "write_only"),
+        "MODE",
+        "answers from the store's cache: on, off (default), read_only or write_only",
+        bare="on",
+    ),
+    SettingDefinition(
+        "collect",
+        values.one_of("on", "off"),
+        "on|off",
+        "collect experience: play history_and_reasoning on the training seeds 0-199, and record it",
+        bare="on",
+    ),
 )

@@ -61,6 +61,12 @@ class Settings:
         csv: File of the episodes as CSV.
         parquet: File of the episodes as Parquet.
         charts: Directory of the charts.
+        store: Directory of the embedded store; None for none.
+        clickhouse_url: A ClickHouse as the store, None for none.
+        record: ``on`` sends every episode's scores to the store as feedback.
+        cache: Whether answers come from the store's cache, and go into it: ``on``, ``off``,
+            ``read_only`` or ``write_only``.
+        collect: ``on`` collects experience, on training seeds alone.
     """
 
     variants: tuple[str, ...] | None = None
@@ -102,6 +108,11 @@ class Settings:
     csv: Path | None = None
     parquet: Path | None = None
     charts: Path | None = None
+    store: str | None = None
+    clickhouse_url: str | None = None
+    record: str = "off"
+    cache: str = "off"
+    collect: str = "off"
 
     @property
     def played_seeds(self) -> tuple[int, ...]:

@@ -19,14 +19,14 @@ MODULES = sorted(
 # A room may import the rooms named here, itself, and nothing else of the package.
 FOUNDATION = {"errors", "records"}
 ROOMS = {
-    "__init__": {"records"},
+    "__init__": {"records", "reporting"},
     "errors": set(),
     "records": set(),
     "project": {"errors"},
     "settings": FOUNDATION,
     "statistics": FOUNDATION,
     "environment": FOUNDATION | {"settings"},
-    "gateway": FOUNDATION | {"settings"},
+    "gateway": FOUNDATION | {"settings", "retries"},
     "offline": FOUNDATION,
     "retries": FOUNDATION | {"settings"},
     "scheduling": FOUNDATION | {"settings", "statistics", "gateway"},
@@ -35,7 +35,7 @@ ROOMS = {
     "journal": FOUNDATION | {"settings", "statistics"},
     "gate": FOUNDATION | {"settings", "statistics"},
     "reporting": FOUNDATION | {"settings", "statistics", "gate", "journal"},
-    "finetuning": FOUNDATION | {"settings", "statistics", "gateway"},
+    "finetuning": FOUNDATION | {"settings", "statistics", "environment", "gateway", "journal"},
 }
 
 # These may import all the others, and nothing imports them.
@@ -44,11 +44,13 @@ ROOFS = {"plugin", "commands"}
 HEAVY = {
     "pytest": {"plugin"},
     "_pytest": {"plugin"},
-    "tensorzero": {"gateway"},
+    "tensorzero": {"gateway", "finetuning"},
+    "minijinja": {"finetuning"},
     "minigrid": {"environment"},
     "gymnasium": {"environment"},
-    "starlette": {"offline"},
-    "uvicorn": {"offline"},
+    "starlette": {"gateway", "offline"},
+    "uvicorn": {"gateway", "offline"},
+    "chdb": {"gateway"},
     "pandas": {"reporting", "plugin"},
     "altair": {"reporting"},
     "vl_convert": {"reporting"},

@@ -71,6 +71,24 @@ def test_an_outcome_survives_the_way_through_json(outcome: EpisodeResult | Episo
     assert outcome_from_record(json.loads(json.dumps(outcome.to_record()))) == outcome
 
 
+@pytest.mark.parametrize("outcome", [RESULT, FAILURE], ids=["result", "failure"])
+def test_a_record_of_an_earlier_version_knows_nothing_of_caches(
+    outcome: EpisodeResult | EpisodeFailure,
+) -> None:
+    record = outcome.to_record()
+    del record["num_cached"]
+    del record["steps"][0]["cached"]
+
+    assert outcome_from_record(record) == outcome
+
+
+def test_cached_steps_survive_the_way_through_json() -> None:
+    cached = dataclasses.replace(STEP, cached=True)
+    outcome = dataclasses.replace(RESULT, steps=(cached, STEP), num_cached=1)
+
+    assert outcome_from_record(json.loads(json.dumps(outcome.to_record()))) == outcome
+
+
 def test_a_spec_reads_as_in_a_node_id() -> None:
     assert str(EpisodeSpec("history", "open", 203)) == "history-open-203"
 

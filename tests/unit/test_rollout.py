@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_babyai.gateway.inference import episode_tags
 from pytest_babyai.records import (
     AnswerStatus,
     EpisodeSpec,
@@ -171,7 +173,7 @@ def vars_of(request: InferenceRequest) -> tuple[Any, ...]:
         request.mission,
         request.observation,
         request.history,
-        request.tags,
+        {name: tag for name, tag in request.tags.items() if name != "variant"},
         request.seed,
     )
 
@@ -182,8 +184,29 @@ async def test_requests_carry_tags_seed_and_the_episodes_id() -> None:
     result = await result_of(client, tags={"run": "x"}, model_seed=7)
 
     assert {request.episode_id for request in client.requests} == {result.episode_id}
-    assert client.requests[0].tags == {"run": "x", "task": "goto", "seed": "200"}
+    assert client.requests[0].tags == {"run": "x", **episode_tags(result.spec)}
     assert client.requests[0].seed == 7
+
+
+async def test_every_request_is_an_occasion_of_its_own_and_the_same_when_played_again() -> None:
+    clients = [FakeClient(acting("drop")), FakeClient(acting("drop"))]
+
+    for client in clients:
+        await play(client)
+
+    first, again = ([request.occasion for request in client.requests] for client in clients)
+    assert first == again
+    assert len(set(first)) == len(first)
+
+
+async def test_cached_answers_are_marked_and_counted() -> None:
+    cached = dataclasses.replace(acting("drop", Usage(None, None, 0.0)), cached=True)
+
+    result = await result_of(FakeClient(acting("drop"), cached))
+
+    assert [step.cached for step in result.steps] == [False, True, True, True]
+    assert result.num_cached == 3
+    assert result.usage == Usage(None, None, 0.5)
 
 
 async def test_usage_is_summed() -> None:

@@ -74,6 +74,16 @@ def test_fields_that_a_later_version_added_are_left_out() -> None:
     assert Entry.from_line(json.dumps(record).encode()) == entry()
 
 
+def test_lines_of_an_earlier_version_know_nothing_of_caches() -> None:
+    record = json.loads(entry().to_line(SCRUBBER))
+    del record["outcome"]["num_cached"]
+    column = record["step_fields"].index("cached")
+    for row in (record["step_fields"], *record["steps"]):
+        del row[column]
+
+    assert Entry.from_line(json.dumps(record).encode()) == entry()
+
+
 def test_a_newer_schema_is_refused_by_its_number() -> None:
     record = json.loads(entry().to_line(SCRUBBER))
     record["schema"] = SCHEMA + 1

@@ -164,3 +164,7 @@ def test_episodes_below_their_threshold_come_by_spec() -> None:
 
 def test_a_report_knows_its_spec() -> None:
     assert report_of(solved()).spec == SPEC
+
+
+def test_cached_answers_are_no_requests() -> None:
+    assert run_of(result(num_steps=10, num_cached=4)).num_requests == 6

@@ -112,17 +112,29 @@ def test_small_cost_keeps_its_digits() -> None:
     assert summary(run_of(priced)).endswith(" · $0.0123\n")
 
 
-def test_partly_unknown_cost_is_not_told() -> None:
+def test_a_cost_that_is_known_of_one_variant_has_no_total() -> None:
     unpriced = solved(EpisodeSpec("history", "goto", 200))
-    assert "$" not in summary(run_of(solved(usage=Usage(800, 80, 1.5)), unpriced))
+    told = summary(run_of(solved(usage=Usage(800, 80, 1.5)), unpriced))
+
+    rows = {line.split()[0]: line.split()[-1] for line in told.splitlines() if line}
+    assert (rows["baseline"], rows["history"]) == ("$1.50", "–")
+    assert " · $" not in told
 
 
 def test_a_run_of_no_time_has_no_rate() -> None:
     assert "requests/s" not in summary(run_of(solved(), wall_time_s=0.0))
 
 
-def test_a_free_run_does_not_speak_of_cost() -> None:
-    assert "$" not in summary(run_of(solved(usage=Usage(800, 80, 0.0))))
+def test_a_run_without_prices_does_not_speak_of_cost() -> None:
+    assert "cost" not in summary(run_of(solved()))
+
+
+def test_cached_answers_are_told() -> None:
+    told = summary(run_of(solved(num_cached=3, usage=Usage(800, 80, 0.0))))
+
+    (row,) = (line.split() for line in told.splitlines() if line.startswith("baseline "))
+    assert row[-2:] == ["3", "$0.00"]
+    assert "3 answers came from the cache" in told
 
 
 def test_slow_rates_keep_a_digit() -> None:

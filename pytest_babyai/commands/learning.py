@@ -1,0 +1,127 @@
+"""What the commands of the learning loop share: where episodes and the configuration are."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_babyai.commands.places import journal_of
+from pytest_babyai.errors import SettingsError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator
+
+    from pytest_babyai.environment import Environment
+    from pytest_babyai.finetuning.episodes import EpisodeSource
+    from pytest_babyai.gateway.configuration import GatewayConfiguration
+
+STORE: Final = "store"
+"""Stands for a store in the place of a run."""
+
+CLICKHOUSE_VARIABLE: Final = "TENSORZERO_CLICKHOUSE_URL"
+DEFAULT_VARIANT: Final = "history_and_reasoning"
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say where a store and the configuration are."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--store", type=Path, metavar="DIR", help="the embedded store (default: .babyai/store)"
+    )
+    where.add_argument(
+        "--clickhouse-url",
+        metavar="URL",
+        help=f"a ClickHouse as the store (default: ${CLICKHOUSE_VARIABLE})",
+    )
+    parser.add_argument("--run", metavar="RUN", help="the only run to take from a store")
+    parser.add_argument(
+        "--config", type=Path, metavar="DIR", help="configuration (default: config of --root)"
+    )
+
+
+def config_dir_of(chosen: argparse.Namespace) -> Path:
+    """Returns the configuration directory: the chosen one, the project's, the packaged one.
+
+    Raises:
+        SettingsError: The chosen one is none.
+    """
+    from pytest_babyai.project import find_config
+
+    config: Path | None = chosen.config
+    if config is not None and not config.is_dir():
+        raise SettingsError(f"--config: there is no directory {config}")
+    return find_config(config, [chosen.root])
+
+
+@contextmanager
+def source_of(chosen: argparse.Namespace) -> Iterator[EpisodeSource[Any]]:
+    """Opens the run or the store that a command names.
+
+    Raises:
+        UsageError: There is none, or its variant cannot be rendered.
+    """
+    from pytest_babyai.gateway.configuration import read_configuration
+
+    configuration = read_configuration(config_dir_of(chosen), None, os.environ)
+    if chosen.source == STORE:
+        with _stored(chosen, configuration) as source:
+            yield source
+        return
+    from pytest_babyai.finetuning.recorded import RunSource
+    from pytest_babyai.journal import open_run
+
+    if chosen.run or chosen.store or chosen.clickhouse_url:
+        raise SettingsError(
+            f"--run, --store and --clickhouse-url go with {STORE!r}, not with run {chosen.source!r}"
+        )
+    yield RunSource(open_run(journal_of(chosen), chosen.source), configuration, chosen.variant)
+
+
+@contextmanager
+def _stored(
+    chosen: argparse.Namespace, configuration: GatewayConfiguration
+) -> Iterator[EpisodeSource[Any]]:
+    from pytest_babyai.finetuning.clients import embedded_client
+    from pytest_babyai.finetuning.stored import StoredSource
+
+    with (
+        _clickhouse(chosen) as (url, name),
+        embedded_client(configuration, url) as opened,
+    ):
+        yield StoredSource(
+            opened,
+            configuration,
+            name=name,
+            variant=chosen.variant or DEFAULT_VARIANT,
+            run=chosen.run,
+        )
+
+
+@contextmanager
+def _clickhouse(chosen: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """Yields the URL of the store, and its name without a password."""
+    from pytest_babyai.gateway.store import STORE_DIRECTORY, EmbeddedStore
+    from pytest_babyai.gateway.store_failures import public_url
+
+    url = chosen.clickhouse_url or (None if chosen.store else os.environ.get(CLICKHOUSE_VARIABLE))
+    if url:
+        yield url, f"the store at {public_url(url)}"
+        return
+    directory = chosen.store or chosen.root / STORE_DIRECTORY
+    if not directory.is_dir():
+        raise SettingsError(
+            f"there is no store in {directory}; record a run with --babyai-record, or name a run "
+            "of the journal"
+        )
+    with EmbeddedStore(directory) as store:
+        yield store.url, f"the store in {directory}"
+
+
+def environments_of() -> Callable[[int], Callable[[str], Environment]]:
+    """Returns what makes environments for a number of distractors."""
+    from pytest_babyai.environment import environment_factory
+
+    return lambda num_dists: environment_factory("builtin", num_dists=num_dists)

@@ -1,0 +1,62 @@
+"""``learning-curve``: how a training on the offline server went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_babyai.commands.places import add_root
+from pytest_babyai.errors import SettingsError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from pytest_babyai.offline.finetuning.metrics import TrainingMetrics
+    from pytest_babyai.reporting.learning_curve import LearningCurve
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "learning-curve", help="draw loss and accuracy of a training of the offline model"
+    )
+    parser.add_argument("job", metavar="JOB", help="id of the job, or name of the model")
+    parser.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="FILE", help="a .svg or .png file"
+    )
+    add_root(parser)
+    parser.set_defaults(lines=_lines)
+
+
+def _lines(chosen: argparse.Namespace) -> Iterator[str]:
+    from pytest_babyai.offline.finetuning.metrics import read_metrics
+    from pytest_babyai.offline.process import MODELS_DIRECTORY
+    from pytest_babyai.reporting.learning_curve import write_learning_curve
+
+    models = chosen.root / MODELS_DIRECTORY
+    metrics = read_metrics(models, chosen.job) if models.is_dir() else None
+    if metrics is None:
+        raise SettingsError(
+            f"{chosen.job!r} is no job and no model in {models} that has measured anything; "
+            "OpenAI draws the curves of its own jobs"
+        )
+    write_learning_curve(chosen.output, _curve_of(metrics))
+    last = metrics.epochs[-1] if metrics.epochs else None
+    if last is not None:
+        yield (
+            f"{last.epoch} epochs, {last.step:,} steps, {last.duration_s:.0f} s: validation loss "
+            f"{last.valid_loss:.4f}, right actions {100 * last.valid_action_accuracy:.1f} %"
+        )
+    yield f"{chosen.output} written"
+
+
+def _curve_of(metrics: TrainingMetrics) -> LearningCurve:
+    from pytest_babyai.reporting.learning_curve import LearningCurve
+
+    return LearningCurve(
+        title=f"{metrics.model}: {metrics.num_train:,} answers, {metrics.num_parameters:,} numbers",
+        train_loss=[(each.step, each.train_loss) for each in metrics.steps],
+        valid_loss=[(each.step, each.valid_loss) for each in metrics.epochs],
+        valid_action_accuracy=[(each.step, each.valid_action_accuracy) for each in metrics.epochs],
+    )

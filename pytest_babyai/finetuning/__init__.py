@@ -1,0 +1,1 @@
+"""The learning loop: data from recorded episodes, fine-tuning jobs, fine-tuned variants."""

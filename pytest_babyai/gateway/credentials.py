@@ -1,0 +1,56 @@
+"""Which environment variables hold the keys of a configuration's models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_babyai.errors import CredentialsError
+from pytest_babyai.gateway import toml_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_babyai.gateway.toml_files import TomlFile, Tree
+
+
+def check_credentials(file: TomlFile, environ: Mapping[str, str]) -> None:
+    """Makes sure that the keys which a file asks for are set.
+
+    Raises:
+        CredentialsError: One is not.
+    """
+    name = missing_variable(file, environ)
+    if name is not None:
+        raise CredentialsError(
+            f"{file.path}: the environment variable {name} is not set; "
+            f"set it (export {name}=...) or play without a key: --babyai-model offline"
+        )
+
+
+def missing_variable(file: TomlFile, environ: Mapping[str, str]) -> str | None:
+    """Returns the first variable that a file asks for and that is not set, else None."""
+    for location in _credential_locations(file.tree):
+        variables = list(_variables_of(location))
+        if variables and not any(environ.get(name) for name in variables):
+            return variables[0]
+    return None
+
+
+def credential_variables(tree: Tree) -> Iterator[str]:
+    """Yields the variables that a configuration takes keys from."""
+    for location in _credential_locations(tree):
+        yield from _variables_of(location)
+
+
+def _credential_locations(tree: Tree) -> Iterator[Any]:
+    for table in ("models", "embedding_models", "provider_types"):
+        yield from toml_files.values_of(tree.get(table), "api_key_location")
+
+
+def _variables_of(location: Any) -> Iterator[str]:
+    """Yields the variables of ``"env::X"`` and of ``{default = "env::X", fallback = "env::Y"}``."""
+    if isinstance(location, dict):
+        for part in location.values():
+            yield from _variables_of(part)
+    elif isinstance(location, str) and location.startswith("env::"):
+        yield location.removeprefix("env::")

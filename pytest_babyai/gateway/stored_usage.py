@@ -1,0 +1,77 @@
+"""The tokens of cached answers, which the store alone knows."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from pytest_babyai.errors import InfrastructureError
+from pytest_babyai.gateway.lookups import GroupedLookup
+from pytest_babyai.gateway.wire import CACHED_USAGE
+from pytest_babyai.records import EpisodeFailure, EpisodeResult, Usage, total_usage
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from pytest_babyai.gateway.store_queries import StoreQueries
+    from pytest_babyai.records import Step
+
+Outcome = TypeVar("Outcome", EpisodeResult, EpisodeFailure)
+
+_WAITS_S: Final = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""Waits before each look: a gateway writes an inference after it has answered it."""
+
+
+class StoredUsage:
+    """Gives cached steps the tokens that their answers took when the model gave them.
+
+    Means of tokens then say the same on every run, however much of it came from the cache. What
+    cannot be found stays unknown, and is never taken for 0.
+
+    Args:
+        store: Asked for the tokens.
+        sleep: Waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        store: StoreQueries,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._usages = GroupedLookup(store.usages)
+        self._sleep = sleep
+
+    async def complete(self, outcome: Outcome) -> Outcome:
+        """Returns the outcome with the usage of its cached steps; costs of these are 0.
+
+        Args:
+            outcome: With its steps.
+        """
+        wanted = {step.inference_id for step in outcome.steps if step.cached and step.inference_id}
+        if not wanted:
+            return outcome
+        found = await self._find(wanted)
+        steps = tuple(_with_tokens(step, found) for step in outcome.steps)
+        usage = total_usage(step.usage for step in steps)
+        return dataclasses.replace(outcome, steps=steps, usage=usage)
+
+    async def _find(self, inference_ids: set[str]) -> dict[str, Usage]:
+        found: dict[str, Usage] = {}
+        for wait_s in _WAITS_S:
+            await self._sleep(wait_s)
+            try:
+                found |= await self._usages.find(sorted(inference_ids - found.keys()))
+            except InfrastructureError:
+                break
+            if len(found) == len(inference_ids):
+                break
+        return found
+
+
+def _with_tokens(step: Step, found: Mapping[str, Usage]) -> Step:
+    if not step.cached or step.inference_id is None:
+        return step
+    stored = found.get(step.inference_id, CACHED_USAGE)
+    usage = Usage(stored.input_tokens, stored.output_tokens, CACHED_USAGE.cost)
+    return dataclasses.replace(step, usage=usage)

@@ -1,0 +1,310 @@
+"""What a session does with its store: where it is, evaluation runs, feedback, cached tokens."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, wait
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pytest_babyai.errors import SettingsError
+from pytest_babyai.gateway.client import open_gateway
+from pytest_babyai.gateway.feedback import (
+    FeedbackQueue,
+    check_store_options,
+    feedback_of,
+)
+from pytest_babyai.gateway.inference import RUN_TAG
+from pytest_babyai.gateway.store_queries import ClickHouseStore, GatewayStore
+from pytest_babyai.gateway.stored_usage import StoredUsage
+from pytest_babyai.gateway.workflow_evaluations import (
+    NOTES_KEY,
+    EvaluationLabels,
+    WorkflowEvaluations,
+    known_evaluation_runs,
+)
+from pytest_babyai.journal.feedback_log import FeedbackLog
+from pytest_babyai.records import EpisodeFailure
+from pytest_babyai.reporting.numbers import count_of
+from pytest_babyai.scheduler import LoopThread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_babyai.gateway.client import Gateway
+    from pytest_babyai.gateway.feedback import Acknowledgements
+    from pytest_babyai.plugin.recording import EpisodeJournal
+    from pytest_babyai.plugin.selection import PlannedEpisode, Selection
+    from pytest_babyai.records import EpisodeOutcome
+
+_NO_MODEL: Final = "http://127.0.0.1:9/v1"
+"""Stands for the model server in a process that asks for no inference."""
+
+CLICKHOUSE_VARIABLE: Final = "TENSORZERO_CLICKHOUSE_URL"
+
+
+INTERRUPTED_DRAIN_S: Final = 0.8
+
+
+class StorePlace(NamedTuple):
+    """Where a session's store is.
+
+    Attributes:
+        clickhouse_url: The database, None where a running gateway has it, or nobody.
+        gateway_url: A running gateway that has to have a store, as something is asked of it.
+    """
+
+    clickhouse_url: str | None = None
+    gateway_url: str | None = None
+
+    def queries(self) -> ClickHouseStore | GatewayStore | None:
+        """Returns what the store is asked through, None without one."""
+        if self.clickhouse_url is not None:
+            return ClickHouseStore(self.clickhouse_url)
+        if self.gateway_url is not None:
+            return GatewayStore(self.gateway_url, os.environ.get("TENSORZERO_API_KEY"))
+        return None
+
+
+NO_STORE: Final = StorePlace()
+
+
+class StoredRun(NamedTuple):
+    """What a store is told of.
+
+    Attributes:
+        selection: Settings of the session.
+        run_id: Tag of everything stored.
+        journal: Remembers evaluation runs and acknowledgements; None where there is none.
+    """
+
+    selection: Selection
+    run_id: str
+    journal: EpisodeJournal | None
+
+
+def check_store(selection: Selection) -> None:
+    """Refuses options that exclude each other or need a store.
+
+    Raises:
+        SettingsError: The line names them.
+    """
+    settings = selection.settings
+    if settings.store is not None and settings.clickhouse_url is not None:
+        raise SettingsError("--babyai-store and --babyai-clickhouse-url exclude each other")
+    for option in ("store", "clickhouse_url"):
+        if settings.gateway_url is not None and getattr(settings, option) is not None:
+            flag = option.replace("_", "-")
+            raise SettingsError(
+                f"--babyai-{flag} is for the embedded gateway; the one at "
+                f"{settings.gateway_url} has a store of its own"
+            )
+    has_store = bool(settings.store or _clickhouse_url(selection) or settings.gateway_url)
+    check_store_options(
+        record=settings.record == "on", cache_mode=settings.cache, has_store=has_store
+    )
+
+
+def open_store(selection: Selection, stack: ExitStack) -> StorePlace:
+    """Starts or joins the embedded store, where there is one.
+
+    Args:
+        selection: Settings of the session.
+        stack: Ends it.
+
+    Raises:
+        SettingsError: As `check_store`.
+        ServerStartError: The embedded store did not start.
+    """
+    check_store(selection)
+    settings = selection.settings
+    if settings.store is not None:
+        from pytest_babyai.gateway.store import EmbeddedStore
+
+        store = EmbeddedStore(selection.path_of("store", settings.store))
+        return StorePlace(clickhouse_url=stack.enter_context(store).url)
+    if settings.gateway_url is not None:
+        is_asked = settings.record == "on" or settings.cache in {"on", "read_only"}
+        return StorePlace(gateway_url=settings.gateway_url) if is_asked else NO_STORE
+    return StorePlace(clickhouse_url=_clickhouse_url(selection))
+
+
+def _clickhouse_url(selection: Selection) -> str | None:
+    if selection.settings.gateway_url is not None:
+        return None
+    return selection.settings.clickhouse_url or os.environ.get(CLICKHOUSE_VARIABLE) or None
+
+
+class InMemory:
+    """Acknowledgements of a session without a journal."""
+
+    def __init__(self) -> None:
+        self._acknowledged: set[tuple[str, str]] = set()
+
+    def missing(self, episode_id: str, metrics: Sequence[str]) -> list[str]:
+        """Returns the metrics that are still to be sent."""
+        return [metric for metric in metrics if (episode_id, metric) not in self._acknowledged]
+
+    async def acknowledge(self, episode_id: str, metrics: Sequence[str]) -> None:
+        """Remembers metrics as sent."""
+        self._acknowledged.update((episode_id, metric) for metric in metrics)
+
+
+class StoreLink:
+    """Joins episodes and store.
+
+    Args:
+        gateway: The gateway of the run.
+        place: Where its store is.
+        run: What it is told of.
+        plays_a_part: Whether this is one of several processes: another one then tells the store
+            what came of the episodes.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        place: StorePlace,
+        run: StoredRun,
+        *,
+        plays_a_part: bool = False,
+    ) -> None:
+        settings, journal = run.selection.settings, run.journal
+        queries = place.queries()
+        self.tags = {RUN_TAG: run.run_id}
+        self._log = FeedbackLog(journal.log.directory) if journal else None
+        self._evaluations: WorkflowEvaluations | None = None
+        if not plays_a_part:
+            self._evaluations = _evaluations(gateway, queries, run)
+        self._usage = StoredUsage(queries) if queries and settings.cache != "off" else None
+        self._feedback: FeedbackQueue | None = None
+        if settings.record == "on" and not plays_a_part:
+            acknowledgements: Acknowledgements = self._log or InMemory()
+            self._feedback = FeedbackQueue(gateway, acknowledgements, store=queries)
+
+    async def episode_id(self, episode: PlannedEpisode) -> str | None:
+        """Returns the id of an episode that the store is to know, None for any."""
+        if self._evaluations is None:
+            return None
+        return await self._evaluations.episode_id(episode.spec, episode.repeat)
+
+    async def complete(self, outcome: EpisodeOutcome) -> EpisodeOutcome:
+        """Gives cached steps the tokens that they once took."""
+        if self._usage is None or not outcome.num_cached:
+            return outcome
+        if isinstance(outcome, EpisodeFailure):
+            return await self._usage.complete(outcome)
+        return await self._usage.complete(outcome)
+
+    async def enter(self, outcome: EpisodeOutcome, repeat: int) -> None:
+        """Tells of an episode that another process has played."""
+        if self._evaluations is not None:
+            await self._evaluations.enter(outcome.episode_id, outcome.spec, repeat)
+        self.tell(outcome)
+
+    def tell(self, outcome: EpisodeOutcome) -> None:
+        """Queues what an episode came to, once it is over; to be called on the event loop."""
+        feedback = feedback_of(outcome, self.tags) if self._feedback else None
+        if self._feedback is not None and feedback is not None:
+            self._feedback.put(feedback)
+
+    async def close(self, *, is_interrupted: bool = False) -> None:
+        """Sends what waits, for some seconds at most; for one where a user waits for the end."""
+        limits = {"timeout_s": INTERRUPTED_DRAIN_S} if is_interrupted else {}
+        if self._feedback is not None:
+            await self._feedback.drain(**limits)
+        if self._evaluations is not None:
+            await self._evaluations.drain(**limits)
+        if self._log is not None:
+            self._log.close()
+
+    def lines(self, run_id: str) -> Iterator[str]:
+        """Yields what a user has to know about the store."""
+        queue = self._feedback
+        if queue is not None:
+            yield f"feedback of {count_of(queue.num_sent, 'episode')} is in the store"
+            if queue.num_failed or queue.problem:
+                yield (
+                    f"WARNING: {count_of(queue.num_failed, 'episode')} could not be recorded: "
+                    f"{queue.problem}; send it later with: python -m pytest_babyai record {run_id}"
+                )
+        if self._evaluations is not None and self._evaluations.num_outside:
+            episodes = count_of(self._evaluations.num_outside, "episode")
+            yield f"WARNING: {episodes} belong to no workflow evaluation run: the store failed"
+
+
+class ControllerLink:
+    """Tells the store of episodes that worker processes play.
+
+    Args:
+        run: What it is told of.
+
+    Raises:
+        UsageError: The store cannot be had.
+    """
+
+    def __init__(self, run: StoredRun) -> None:
+        with ExitStack() as stack:
+            place = open_store(run.selection, stack)
+            self._thread = LoopThread()
+            stack.callback(self._thread.close)
+            gateway = self._thread.run(_open_for_feedback(run.selection, place))
+            stack.callback(lambda: self._thread.run(gateway.close()))
+            self.link = StoreLink(gateway, place, run)
+            self._stack = stack.pop_all()
+        self._entering: list[Future[None]] = []
+
+    def enter(self, outcome: EpisodeOutcome, repeat: int) -> None:
+        """Tells of an episode, in the background."""
+        self._entering.append(self._thread.submit(self.link.enter(outcome, repeat)))
+
+    def close(self, *, is_interrupted: bool = False) -> None:
+        """Sends what waits, and lets go of the store."""
+        wait(self._entering, timeout=INTERRUPTED_DRAIN_S if is_interrupted else None)
+        self._thread.run(self.link.close(is_interrupted=is_interrupted))
+        self._stack.close()
+
+
+def tells_store(selection: Selection) -> bool:
+    """Whether there is a store that is told of episodes.
+
+    Raises:
+        SettingsError: As `check_store`.
+    """
+    check_store(selection)
+    settings = selection.settings
+    has_database = bool(settings.store or _clickhouse_url(selection))
+    return has_database or settings.record == "on"
+
+
+async def _open_for_feedback(selection: Selection, place: StorePlace) -> Gateway:
+    configuration = selection.configuration
+    if configuration.offline_port is not None:
+        configuration = configuration.with_api_base(_NO_MODEL)
+    return await open_gateway(
+        configuration,
+        gateway_url=selection.settings.gateway_url,
+        clickhouse_url=place.clickhouse_url,
+    )
+
+
+def _evaluations(
+    gateway: Gateway,
+    queries: ClickHouseStore | GatewayStore | None,
+    run: StoredRun,
+) -> WorkflowEvaluations | None:
+    if queries is None:
+        return None
+    journal = run.journal
+    manifest = journal.log.manifest if journal else None
+    git = manifest.session.git if manifest else None
+    labels = EvaluationLabels(run.run_id, run.selection.model_label, git.commit if git else None)
+    return WorkflowEvaluations(
+        gateway,
+        labels,
+        store=queries if isinstance(queries, ClickHouseStore) else None,
+        known_runs=known_evaluation_runs(each.notes for each in manifest.sessions)
+        if manifest
+        else {},
+        on_new_runs=(lambda runs: journal.add_notes({NOTES_KEY: dict(runs)})) if journal else None,
+    )

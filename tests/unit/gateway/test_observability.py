@@ -1,0 +1,64 @@
+"""What of a configuration a store asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_babyai.gateway import toml_files
+from pytest_babyai.gateway.observability import feedback_configuration, with_observability
+from tests.unit.gateway.gateway_fakes import configuration_of, edit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def observability_of(config_dir: Path, *, has_store: bool) -> dict[str, Any]:
+    configuration = with_observability(configuration_of(config_dir), has_store=has_store)
+    return toml_files.tables(configuration.tree, "gateway", "observability")
+
+
+@pytest.mark.parametrize("said", ["observability.enabled = false", ""])
+def test_a_store_is_not_optional_once_it_is_asked_for(config_dir: Path, said: str) -> None:
+    edit(config_dir / "tensorzero.toml", "observability.enabled = false", said)
+
+    assert observability_of(config_dir, has_store=True) == {"enabled": True}
+
+
+def test_without_a_store_none_is_looked_for(config_dir: Path) -> None:
+    edit(config_dir / "tensorzero.toml", "observability.enabled = false", "")
+
+    assert observability_of(config_dir, has_store=False) == {"enabled": False}
+
+
+def test_without_a_store_the_files_have_the_word(config_dir: Path) -> None:
+    edit(config_dir / "tensorzero.toml", "enabled = false", "enabled = true")
+
+    assert observability_of(config_dir, has_store=False) == {"enabled": True}
+
+
+def test_the_rest_of_the_configuration_stays(config_dir: Path) -> None:
+    edit(
+        config_dir / "tensorzero.toml",
+        "observability.enabled = false",
+        "observability.async_writes = false",
+    )
+    before = configuration_of(config_dir)
+
+    after = with_observability(before, has_store=True)
+
+    assert toml_files.tables(after.tree, "gateway") == {
+        **toml_files.tables(before.tree, "gateway"),
+        "observability": {"async_writes": False, "enabled": True},
+    }
+    assert after.tree["functions"] == before.tree["functions"]
+    assert after.variant_hashes == before.variant_hashes
+
+
+def test_feedback_needs_neither_models_nor_credentials() -> None:
+    configuration = feedback_configuration()
+
+    assert configuration.credential_variables == ()
+    assert set(configuration.tree) == {"gateway", "metrics"}
+    assert set(configuration.tree["metrics"]) == {"episode_return", "progression"}
