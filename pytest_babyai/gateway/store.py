@@ -131,9 +131,12 @@ class EmbeddedStore:
             ServerStartError: It did not start, or not in time: chdb is missing, the directory
                 cannot be used, or (unless shared) another process uses it.
         """
+        directory = _store_directory(self._directory)
+        from pytest_babyai.gateway.clickhouse.file_limit import raise_file_limit
+
+        raise_file_limit()
         give_up_s = time.monotonic() + self._start_timeout_s
         while self._access is None:
-            directory = _store_directory(self._directory)
             if self._share and self._join(directory):
                 break
             try:
@@ -197,13 +200,7 @@ class EmbeddedStore:
         else:
             reason = f"it said {line!r}" if line else f"exit code {process.wait(STOP_TIMEOUT_S)}"
         errors.seek(0)
-        *noise, told = errors.read().strip().splitlines() or [""]
-        if noise:
-            told += f" (the engine said: {noise[0][:_MAX_NOISE_LENGTH]})"
-        if process.poll() == _EXIT_IN_USE:
-            raise _InUseError(told)
-        detail = f"{reason}: {told}" if told and process.poll() != _EXIT_USAGE else told or reason
-        raise ServerStartError(f"the embedded store did not start: {detail}")
+        raise _start_failure(process.poll(), reason, errors.read().strip().splitlines())
 
     def stop(self) -> None:
         """Leaves the server, which ends if nobody else uses it; waits for its end if it does.
@@ -241,6 +238,18 @@ class EmbeddedStore:
         self.stop()
 
 
+def _start_failure(exit_code: int | None, reason: str, said: list[str]) -> ServerStartError:
+    """Tells why a server did not start: its own last line, and the engine's first, if any."""
+    *noise, told = said or [""]
+    if noise:
+        told += f" (the engine said: {noise[0][:_MAX_NOISE_LENGTH]})"
+    if exit_code == _EXIT_IN_USE:
+        return _InUseError(told)
+    if exit_code != _EXIT_USAGE:
+        told = f"{reason}: {told}" if told else reason
+    return ServerStartError(f"the embedded store did not start: {told}")
+
+
 def _wait_for_end(process: subprocess.Popen[str]) -> None:
     try:
         process.wait(STOP_TIMEOUT_S)
@@ -267,12 +276,10 @@ def _read_line(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
 def _store_directory(path: Path) -> StoreDirectory:
     try:
         from pytest_babyai.gateway.clickhouse.directory import StoreDirectory
-        from pytest_babyai.gateway.clickhouse.file_limit import raise_file_limit
     except ImportError:
         raise ServerStartError(
             "the embedded store needs Linux or macOS; name a ClickHouse by --babyai-clickhouse-url"
         ) from None
-    raise_file_limit()
     return StoreDirectory(path)
 
 
