@@ -1,0 +1,92 @@
+"""The learning loop at a small size: real model server, store and trainer."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_babyai.commands.learn import DIRECTORY
+from pytest_babyai.journal import RUNS_DIRECTORY, open_run
+from pytest_babyai.project import create_project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SETTINGS = "tasks: [goto]\ngate: aggregate\n"
+LEARN = ("--episodes=16", "--evaluation-episodes=2", "--epochs=2")
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the whole loop has been run."""
+    root = tmp_path_factory.mktemp("loop")
+    create_project(root)
+    (root / "config/babyai.yml").write_text(SETTINGS)
+    return root
+
+
+def learn(pytester: pytest.Pytester, root: Path, *options: str) -> pytest.RunResult:
+    return pytester.run(sys.executable, "-m", "pytest_babyai", "learn", *options, f"--root={root}")
+
+
+@pytest.mark.parametrize("time", ["first", "second"])
+def test_one_command_runs_the_loop_and_repeats_nothing(
+    pytester: pytest.Pytester, played: Path, time: str
+) -> None:
+    result = learn(pytester, played, *LEARN)
+
+    # Two seeds prove nothing about so small a model, either way.
+    assert result.ret in {0, 1}, result.stderr.str()
+    if time == "first":
+        result.stdout.fnmatch_lines(["== 1/5 collect", "== 3/5 fine-tune", "* started"])
+    else:
+        result.stdout.fnmatch_lines(["== 1/5 collect: done before", "== 3/5 *: done before"])
+    directory = played / DIRECTORY
+    assert {"report.html", "report.md", "charts", "learning-curve.svg", "data.jsonl"} <= {
+        path.name for path in directory.iterdir()
+    }
+
+
+def test_the_fine_tuned_variant_was_played_beside_its_teacher(played: Path) -> None:
+    entries = list(open_run(played / RUNS_DIRECTORY).entries())
+
+    seeds = {
+        variant: sorted(entry.key.seed for entry in entries if entry.key.variant == variant)
+        for variant in ("history_and_reasoning", "history_and_reasoning_sft")
+    }
+    assert seeds["history_and_reasoning"] == seeds["history_and_reasoning_sft"] == [200, 201]
+    outcomes = [entry.outcome for entry in entries if entry.key.variant.endswith("_sft")]
+    assert all(hasattr(outcome, "progression") for outcome in outcomes)
+
+
+def test_training_and_evaluation_share_nothing(played: Path) -> None:
+    manifest = json.loads((played / "config/models/policy_sft.json").read_text())
+
+    seeds = {seed for seed, _ in manifest["episodes"]["goto"]}
+    assert seeds
+    assert seeds <= set(range(16))
+
+
+def test_a_variant_is_refused_on_what_it_was_trained_on(
+    pytester: pytest.Pytester, played: Path
+) -> None:
+    result = pytester.run(
+        *(sys.executable, "-m", "pytest", str(played / "evals"), f"--rootdir={played}"),
+        *("-c", str(played / "pytest.ini"), f"--babyai-config={played / 'config'}"),
+        "--babyai-variants=history_and_reasoning_sft",
+        "--babyai-seeds=0-15",
+    )
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: history_and_reasoning_sft was trained on seeds *"])
+
+
+def test_other_options_are_another_loop(pytester: pytest.Pytester, played: Path) -> None:
+    result = learn(pytester, played, "--episodes=17", *LEARN[1:])
+
+    assert result.ret == 4
+    assert len(result.stderr.lines) == 1
+    result.stderr.fnmatch_lines(["pytest_babyai learn: *other values of --episodes; *--fresh"])
