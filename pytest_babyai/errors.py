@@ -8,7 +8,7 @@ BabyAIError
 │   ├── CredentialsError            an API key is missing
 │   ├── UnknownTaskError            no such BabyAI task
 │   ├── EnvironmentUnavailableError the chosen environment is not installed
-│   ├── ServerStartError            the offline model server could not start
+│   ├── ServerStartError            the offline model server, or the embedded store, did not start
 │   ├── StatisticsError             numbers that no statistic can be made of
 │   ├── JournalError                a run's journal cannot be written or read
 │   ├── BaselineError               a baseline cannot be read, written or compared with
@@ -61,7 +61,7 @@ class EnvironmentUnavailableError(UsageError):
 
 
 class ServerStartError(UsageError):
-    """The offline model server could not start."""
+    """The offline model server, or the embedded store, could not start."""
 
 
 class StatisticsError(UsageError):

@@ -240,10 +240,8 @@ EpisodeOutcome = EpisodeResult | EpisodeFailure
 def outcome_from_record(record: dict[str, Any]) -> EpisodeOutcome:
     """Rebuilds what `EpisodeResult.to_record` or `EpisodeFailure.to_record` wrote.
 
-    Records of earlier versions lack the last fields, which have defaults.
-
     Raises:
-        KeyError: A field is missing.
+        KeyError: A field without default is missing; earlier versions lack some that have one.
         TypeError: A field is unknown.
     """
     fields = dict(record)

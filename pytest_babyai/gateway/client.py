@@ -16,6 +16,7 @@ from pytest_babyai.errors import (
     GatewayError,
     RequestTimeoutError,
 )
+from pytest_babyai.gateway.backlog import WriteBacklog
 from pytest_babyai.gateway.configuration import ACT_FUNCTION
 from pytest_babyai.gateway.failures import Scrubber, build_failure, inference_failure
 from pytest_babyai.gateway.health import check_gateway
@@ -28,8 +29,10 @@ from pytest_babyai.gateway.store_failures import (
     store_failure,
     url_secrets,
 )
+from pytest_babyai.gateway.store_queries import ClickHouseStore
 from pytest_babyai.gateway.time_limit import TimeLimit
 from pytest_babyai.gateway.wire import inference_arguments, inference_of
+from pytest_babyai.retries import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +48,7 @@ _DRAIN_S = 0.1
 class Gateway:
     """An open gateway; made by `open_gateway`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - called by `open_gateway` alone
         self,
         client: Any,
         *,
@@ -53,12 +56,14 @@ class Gateway:
         timeout_s: float,
         scrub: Scrubber | None = None,
         cache: CacheOptions = NO_CACHE,
+        backlog: WriteBacklog | None = None,
     ) -> None:
         self._client = client
         self._variants = variants
         self._time_limit = TimeLimit(timeout_s)
         self._scrub = scrub or Scrubber()
         self._cache = cache
+        self._backlog = backlog
         self._failure_type: type[Exception] = import_tensorzero().BaseTensorZeroError
 
     async def infer(self, request: InferenceRequest) -> Inference:
@@ -81,6 +86,8 @@ class Gateway:
             failure = inference_failure(status, text, variants=self._variants, scrub=self._scrub)
             raise failure from None
         latency_ms = (time.perf_counter() - started_s) * 1e3
+        if self._backlog is not None:
+            await self._backlog.add(str(response.inference_id))
         return inference_of(response, latency_ms, may_be_cached=self._cache.reads)
 
     async def send_feedback(
@@ -212,12 +219,16 @@ async def open_gateway(
         client = await _build_embedded(configuration, clickhouse_url, scrub)
     else:
         client = await _build_http(gateway_url, scrub)
+    backlog = None
+    if gateway_url is None and clickhouse_url is not None:  # a running one sees to its own store
+        backlog = WriteBacklog(ClickHouseStore(clickhouse_url), Clock())
     return Gateway(
         client,
         variants=configuration.variants,
         timeout_s=timeout_s,
         scrub=scrub,
         cache=cache,
+        backlog=backlog,
     )
 
 

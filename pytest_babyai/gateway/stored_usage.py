@@ -1,4 +1,4 @@
-"""The tokens of cached answers, which the store alone knows."""
+"""What the store alone knows of an episode: that it is there, and the tokens of cached answers."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 
 Outcome = TypeVar("Outcome", EpisodeResult, EpisodeFailure)
 
-_WAITS_S: Final = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-"""Waits before each look: a gateway writes an inference after it has answered it."""
+_WAITS_S: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""Waits before each look, in seconds."""
 
 
 class StoredUsage:
-    """Gives cached steps the tokens that their answers took when the model gave them.
+    """Sees an episode into the store, and gives cached steps the tokens that they once took.
 
-    Means of tokens then say the same on every run, however much of it came from the cache. What
-    cannot be found stays unknown, and is never taken for 0.
+    A gateway writes an inference after it has answered it. An episode that is reported once its
+    last inference is stored is there as a whole, whatever then happens to this process.
+
+    Means of tokens say the same on every run, however much of it came from the cache. What cannot
+    be found stays unknown, and is never taken for 0.
 
     Args:
         store: Asked for the tokens.
@@ -43,22 +46,26 @@ class StoredUsage:
         self._sleep = sleep
 
     async def complete(self, outcome: Outcome) -> Outcome:
-        """Returns the outcome with the usage of its cached steps; costs of these are 0.
+        """Returns the outcome with the usage of its cached steps, once the store has it.
+
+        Costs of cached steps are 0. A store that is gone is not waited for.
 
         Args:
             outcome: With its steps.
         """
-        wanted = {step.inference_id for step in outcome.steps if step.cached and step.inference_id}
-        if not wanted:
+        answered = [step for step in outcome.steps if step.inference_id]
+        ids = {step.inference_id for step in answered if step.cached}
+        ids |= {step.inference_id for step in answered[-1:]}
+        found = await self._find({each for each in ids if each})
+        if not any(step.cached for step in answered):
             return outcome
-        found = await self._find(wanted)
         steps = tuple(_with_tokens(step, found) for step in outcome.steps)
         usage = total_usage(step.usage for step in steps)
         return dataclasses.replace(outcome, steps=steps, usage=usage)
 
     async def _find(self, inference_ids: set[str]) -> dict[str, Usage]:
         found: dict[str, Usage] = {}
-        for wait_s in _WAITS_S:
+        for wait_s in _WAITS_S if inference_ids else ():
             await self._sleep(wait_s)
             try:
                 found |= await self._usages.find(sorted(inference_ids - found.keys()))

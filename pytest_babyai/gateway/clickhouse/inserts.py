@@ -39,6 +39,9 @@ class Pace(NamedTuple):
             connection of its client open.
         burst: From so many on, they are written as soon as no more come: their clients wait.
         silence: That no more come is taken from a gap so many times as long as the usual one.
+        min_silence_s: The shortest such gap.
+        patience: How much longer the gap has to be while there are fewer than the last time, as
+            clients that wait come back in the same number.
     """
 
     gather_s: float = 0.003
@@ -46,7 +49,9 @@ class Pace(NamedTuple):
     max_pause_s: float = 0.4
     max_waiting: int = 500
     burst: int = 16
-    silence: float = 10.0
+    silence: float = 5.0
+    min_silence_s: float = 0.005
+    patience: float = 4.0
 
     def pause_s(self, busy_s: float) -> float:
         """The rest after writing."""
@@ -74,12 +79,12 @@ class Arrivals:
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
-        self._num = 0
+        self._num = self._num_before = 0
         self._first_s = self._last_s = 0.0
 
     def reset(self) -> None:
         """Starts over, as nothing waits."""
-        self._num = 0
+        self._num_before, self._num = self._num, 0
 
     def count(self, now_s: float) -> None:
         """Counts one that arrives."""
@@ -92,10 +97,12 @@ class Arrivals:
         """Whether they should be written now, the rest's end being ``end_s``."""
         if now_s >= end_s or self._num >= self._pace.max_waiting:
             return True
-        if self._num < self._pace.burst:
-            return False
-        usual_gap_s = (self._last_s - self._first_s) / (self._num - 1)
-        return now_s - self._last_s > max(usual_gap_s * self._pace.silence, _TICK_S)
+        return self._num >= self._pace.burst and now_s - self._last_s > self._silence_s()
+
+    def _silence_s(self) -> float:
+        usual_gap_s = (self._last_s - self._first_s) / max(self._num - 1, 1)
+        silence_s = max(usual_gap_s * self._pace.silence, self._pace.min_silence_s)
+        return silence_s if self._num >= self._num_before else silence_s * self._pace.patience
 
 
 class InsertQueue:

@@ -65,6 +65,7 @@ class Lookups:
         self._answers: OrderedDict[Lookup, tuple[object, Result]] = OrderedDict()
         self._num_writes: Counter[Table] = Counter()
         self._num_changes = 0
+        self._is_direct: dict[Table, bool] = {}
 
     def version(self, table: Table) -> object:
         """Something that is equal as long as the table cannot have changed."""
@@ -92,6 +93,14 @@ class Lookups:
         if len(self._answers) > self._max_remembered:
             self._answers.popitem(last=False)
 
+    def directness(self, table: Table) -> bool | None:
+        """Whether `note_write` is told of every change of the table; None while unknown."""
+        return self._is_direct.get(table)
+
+    def note_directness(self, table: Table, *, is_direct: bool) -> None:
+        """Notes whether a table's rows come from INSERTs into it and not through a view."""
+        self._is_direct[table] = is_direct
+
     def note_write(self, table: Table | None) -> None:
         """Notes that a table was written; None for a statement that can have changed anything."""
         if table is not None:
@@ -100,6 +109,7 @@ class Lookups:
         self._num_changes += 1
         self._num_writes.clear()
         self._answers.clear()
+        self._is_direct.clear()
 
 
 def lookup_of(query: Query) -> Lookup | None:
@@ -114,7 +124,7 @@ def lookup_of(query: Query) -> Lookup | None:
     return Lookup(_full_name(table, query.database), asked)
 
 
-def is_written_directly(table: Table) -> Query:
+def asks_directness(table: Table) -> Query:
     """Asks for 1 if the table's rows come from INSERTs into it and not through a view."""
     names = {"database": table.database, "table": table.name}
     return Query(_IS_WRITTEN_DIRECTLY, UrlPart({}, (), names))

@@ -8,7 +8,7 @@ from pytest_babyai.gateway.clickhouse.execution import Execution
 from pytest_babyai.gateway.clickhouse.inserts import InsertQueue, Target, can_be_merged
 from pytest_babyai.gateway.clickhouse.lookups import (
     Lookups,
-    is_written_directly,
+    asks_directness,
     lookup_of,
     written_table,
 )
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
     from pytest_babyai.gateway.clickhouse.engine import Engine, Result
-    from pytest_babyai.gateway.clickhouse.lookups import Lookup
+    from pytest_babyai.gateway.clickhouse.lookups import Lookup, Table
     from pytest_babyai.gateway.clickhouse.requests import Query
 
 
@@ -77,10 +77,17 @@ class Statements:
         if answer is None:
             version = self._lookups.version(lookup.table)
             answer = await self._execution.whole(query)
-            directness = await self._execution.whole(is_written_directly(lookup.table))
-            if directness.body == b"1\n":
+            if await self._is_written_directly(lookup.table):
                 self._lookups.remember(lookup, version, answer)
         return answer
+
+    async def _is_written_directly(self, table: Table) -> bool:
+        known = self._lookups.directness(table)
+        if known is None:
+            answer = await self._execution.whole(asks_directness(table))
+            known = answer.body == b"1\n"
+            self._lookups.note_directness(table, is_direct=known)
+        return known
 
     def close(self) -> None:
         """Waits for what runs and closes all connections."""

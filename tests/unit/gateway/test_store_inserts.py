@@ -6,7 +6,15 @@ import pytest
 
 from pytest_babyai.gateway.clickhouse.inserts import Arrivals, Pace, can_be_merged
 
-PACE = Pace(max_busy_share=0.25, max_pause_s=1.0, max_waiting=100, burst=10, silence=10.0)
+PACE = Pace(
+    max_busy_share=0.25,
+    max_pause_s=1.0,
+    max_waiting=100,
+    burst=10,
+    silence=10.0,
+    min_silence_s=0.005,
+    patience=4.0,
+)
 
 
 def arrivals(num: int, gap_s: float) -> Arrivals:
@@ -30,6 +38,20 @@ def test_a_burst_is_due_when_it_is_over() -> None:
     burst = arrivals(20, 0.001)
     assert not burst.are_due(0.019 + 0.009, end_s=9.0)
     assert burst.are_due(0.019 + 0.011, end_s=9.0)
+
+
+def test_a_burst_that_is_smaller_than_the_last_one_is_given_more_time() -> None:
+    smaller = arrivals(50, 0.001)
+    smaller.reset()
+    for index in range(20):
+        smaller.count(index * 0.001)
+    assert not smaller.are_due(0.019 + 0.039, end_s=9.0)
+    assert smaller.are_due(0.019 + 0.041, end_s=9.0)
+
+
+def test_arrivals_at_once_need_a_little_silence() -> None:
+    assert not arrivals(20, 0.0).are_due(0.004, end_s=9.0)
+    assert arrivals(20, 0.0).are_due(0.006, end_s=9.0)
 
 
 def test_a_few_wait_for_more() -> None:

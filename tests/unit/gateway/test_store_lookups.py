@@ -186,3 +186,21 @@ async def test_a_table_that_a_view_fills_is_always_asked(
     for _ in range(2):
         await served.ask(EPISODE)
     assert num_lookups(engine) == 2
+
+
+@pytest.mark.asyncio
+async def test_how_a_table_is_filled_is_asked_once(served: Served, engine: FakeEngine) -> None:
+    engine.on_run = lambda statement: Result(b"0\n" if "system.tables" in statement else b"1\n", 1)
+    for episode_id in "123":
+        await served.ask(EPISODE, param_episode_id=episode_id)
+    assert sum("system.tables" in statement for statement, _, _ in engine.statements) == 1
+
+
+@pytest.mark.asyncio
+async def test_how_a_table_is_filled_is_asked_again_after_a_view_was_made(
+    served: Served, engine: FakeEngine
+) -> None:
+    await served.ask(EPISODE)
+    await served.ask("CREATE MATERIALIZED VIEW v TO DynamicEvaluationRunEpisode AS SELECT 1")
+    await served.ask(EPISODE)
+    assert sum("system.tables" in statement for statement, _, _ in engine.statements) == 2

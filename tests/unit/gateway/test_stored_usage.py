@@ -83,11 +83,28 @@ async def test_a_store_that_is_gone_is_asked_once() -> None:
     assert len(store.queries) == 1
 
 
-async def test_an_episode_without_cached_steps_asks_nothing() -> None:
-    store = FakeStore()
+async def test_an_episode_is_over_once_its_last_inference_is_stored() -> None:
+    store = FakeStore(known_at=3)
+    outcome = played(ASKED, step(inference_id="c"))
+
+    assert await complete(store, outcome) is outcome
+    assert store.queries == [["c"]] * 3
+
+
+@pytest.mark.parametrize("store", [FakeStore(known_at=None), BrokenStore()], ids=["not", "gone"])
+async def test_a_store_without_the_inference_takes_nothing_from_an_episode(
+    store: FakeStore,
+) -> None:
     outcome = played(ASKED)
 
     assert await complete(store, outcome) is outcome
+
+
+async def test_an_episode_without_answers_asks_nothing() -> None:
+    store = FakeStore()
+
+    await complete(store, played(step(inference_id=None)))
+
     assert store.queries == []
 
 

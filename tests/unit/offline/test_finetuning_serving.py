@@ -13,13 +13,16 @@ from contextlib import closing
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
+from pytest_babyai.offline import OfflineServer
 from pytest_babyai.offline.chat import ChatRequest
 from pytest_babyai.offline.finetuning import serving
 from pytest_babyai.offline.finetuning.metrics import read_metrics
 from pytest_babyai.offline.finetuning.storage import write_json
 from tests.unit.offline.finetuning_samples import (
+    ANIMALS,
     Client,
     as_json_lines,
     chats,
@@ -271,6 +274,18 @@ def test_a_deleted_model_is_gone_and_its_job_stays(offline: Client) -> None:
     assert deleted.json() == {"id": name, "object": "model", "deleted": True}
     assert offline.ask(name, HELD_OUT[0]).status_code == 404
     assert offline.get(f"{JOBS}/{job_id}")["status"] == "succeeded"
+
+
+def test_a_server_in_a_process_of_its_own_serves_the_models_of_its_directory(
+    models_dir: Path, job: dict[str, Any]
+) -> None:
+    messages = [{"role": role, "content": text} for role, text in HELD_OUT[0].messages]
+    body = {"model": job["fine_tuned_model"], "messages": messages}
+    with OfflineServer(models_dir=models_dir) as server:
+        response = httpx.post(
+            f"{server.url}/v1/chat/completions", json=body, trust_env=False, timeout=60
+        )
+    assert json.loads(content_of(response))["action"] in ANIMALS
 
 
 def test_a_server_imports_pytorch_only_where_a_trained_model_is_asked() -> None:

@@ -23,9 +23,9 @@ MESSAGES = [
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[httpx.Client]:
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     with (
-        OfflineServer(slip_rate=0) as server,
+        OfflineServer(slip_rate=0, models_dir=tmp_path_factory.mktemp("models")) as server,
         httpx.Client(base_url=server.url, trust_env=False) as http,
     ):
         yield http

@@ -1,0 +1,124 @@
+"""Inferences do not run far ahead of their store."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_babyai.errors import GatewayError
+from pytest_babyai.gateway.backlog import WriteBacklog
+from pytest_babyai.records import Usage
+from pytest_babyai.retries import Clock
+from tests.unit.rollout_fakes import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+pytestmark = pytest.mark.asyncio
+
+
+class FakeStore:
+    """Has what was written into it."""
+
+    def __init__(self) -> None:
+        self.written: set[str] = set()
+        self.num_queries = 0
+        self.error: GatewayError | None = None
+
+    async def usages(self, inference_ids: Sequence[str]) -> dict[str, Usage]:
+        self.num_queries += 1
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        return {each: Usage() for each in inference_ids if each in self.written}
+
+    async def metrics(self, episode_ids: Sequence[str]) -> dict[str, frozenset[str]]:
+        raise NotImplementedError
+
+
+class Run:
+    """Inferences on a store, one after the other."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.store = FakeStore()
+        self.num_answered = 0
+        clock = clock or Clock(sleep=lambda _: asyncio.sleep(0))
+        self._backlog = WriteBacklog(self.store, clock)
+
+    async def infer(self, number: int, *, writes: bool) -> None:
+        for _ in range(number):
+            inference_id = str(self.num_answered)
+            self.num_answered += 1
+            if writes:
+                self.store.written.add(inference_id)
+            await self._backlog.add(inference_id)
+
+    def write_all(self) -> None:
+        self.store.written |= {str(number) for number in range(self.num_answered)}
+
+
+async def test_a_store_that_keeps_up_is_asked_now_and_then() -> None:
+    run = Run()
+
+    await run.infer(10_000, writes=True)
+
+    assert 0 < run.store.num_queries <= 10_000 / 64
+
+
+async def test_inferences_wait_for_a_store_that_is_behind() -> None:
+    run = Run()
+
+    task = asyncio.create_task(run.infer(1_000, writes=False))
+    await asyncio.wait([task], timeout=0.05)
+    num_ahead = run.num_answered
+    run.write_all()
+    run.store.written |= {str(number) for number in range(1_000)}
+    await task
+
+    assert num_ahead == 256
+    assert run.num_answered == 1_000
+
+
+async def test_a_row_that_was_lost_holds_nothing_up() -> None:
+    run = Run()
+
+    await run.infer(64, writes=False)
+    await run.infer(1_000, writes=True)
+
+    assert run.num_answered == 1_064
+
+
+async def test_a_store_that_is_gone_holds_nothing_up() -> None:
+    run = Run()
+    run.store.error = GatewayError("gone")
+
+    await run.infer(1_000, writes=False)
+
+    assert run.num_answered == 1_000
+
+
+async def test_a_store_that_writes_nothing_is_not_waited_for_long() -> None:
+    clock = FakeClock()
+    run = Run(clock.clock())
+
+    await run.infer(300, writes=False)
+
+    assert run.num_answered == 300
+    assert sum(clock.waits_s) < 6
+
+
+async def test_an_inference_that_is_given_up_leaves_the_others_waiting() -> None:
+    run = Run()
+    first = asyncio.create_task(run.infer(256, writes=False))
+    await asyncio.wait([first], timeout=0.05)
+    second = asyncio.create_task(run.infer(1, writes=False))
+    await asyncio.sleep(0)
+
+    first.cancel()
+    await asyncio.wait([first], timeout=0.05)
+    run.write_all()
+    await second
+
+    assert first.cancelled()
