@@ -26,6 +26,7 @@ DIRECTORY: Final = ".babyai/learn"
 """Where state, training data and reports are kept, below the project's root."""
 
 STATE_FILE: Final = "state.json"
+HUMAN_MODEL: Final = "offline_human"
 TEACHER: Final = "history_and_reasoning"
 _SUFFIX: Final = "_sft"
 _NUM_STEPS: Final = 5
@@ -50,7 +51,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--where", default="progression>=1", metavar="CONDITION", help="default: progression>=1"
     )
-    parser.add_argument("--model", metavar="NAME|PATH", help="as --babyai-model")
+    parser.add_argument(
+        "--model",
+        metavar="NAME|PATH",
+        help="as --babyai-model (default: the project's; offline_human in the place of offline)",
+    )
     parser.add_argument("--base", metavar="NAME", help="model to fine-tune; as finetune --model")
     parser.add_argument("--epochs", metavar="N", help="as finetune --epochs")
     parser.add_argument(
@@ -257,8 +262,18 @@ _OPTIONS: Final = (
 
 def _lines(chosen: argparse.Namespace) -> Generator[str, None, int]:
     chosen.root = chosen.root.absolute()
+    chosen.model = chosen.model or _project_model(chosen.root)
     loop = Loop(chosen)
     code = yield from loop.lines()
     if not code:
         yield f"open {loop.directory / 'report.html'}"
     return code
+
+
+def _project_model(root: Path) -> str:
+    """Returns the project's model, and in the place of the offline one its human-like twin."""
+    from pytest_babyai.project import find_config
+    from pytest_babyai.settings.sources import SETTINGS_FILE, read_settings_file, resolve
+
+    settings = resolve([read_settings_file(find_config(None, [root]) / SETTINGS_FILE)])
+    return HUMAN_MODEL if settings.model == "offline" else settings.model

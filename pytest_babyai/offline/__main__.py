@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,14 @@ import uvicorn
 
 from pytest_babyai.errors import ServerStartError
 from pytest_babyai.offline.finetuning.endpoints import FineTuning
-from pytest_babyai.offline.policy import DEFAULT_SLIP_RATE, Policy
+from pytest_babyai.offline.policy import DEFAULT_SLIP_RATE, HUMAN, Policy
 from pytest_babyai.offline.process import MODELS_DIRECTORY
-from pytest_babyai.offline.server import MODEL_NAME, Application, ServedModels
+from pytest_babyai.offline.server import (
+    HUMAN_MODEL_NAME,
+    MODEL_NAME,
+    Application,
+    ServedModels,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -160,7 +166,8 @@ def _url(listener: socket.socket) -> str:
 
 def _configuration(options: argparse.Namespace, tuning: FineTuning) -> uvicorn.Config:
     policy = Policy(slip_rate=options.slip_rate, seed=options.seed)
-    models = ServedModels({MODEL_NAME: policy}, options.latency_ms, options.seed, tuning.models)
+    policies = {MODEL_NAME: policy, HUMAN_MODEL_NAME: replace(HUMAN, seed=options.seed)}
+    models = ServedModels(policies, options.latency_ms, options.seed, tuning.models)
     return uvicorn.Config(
         Application(models, tuning.routes()),
         lifespan="off",

@@ -39,6 +39,10 @@ DEFAULT_SLIP_RATE = 0.025
 """Share of the situations that are misjudged after thinking."""
 HASTE = 4
 """How many times as many are misjudged by an answer given at once."""
+HUMAN_SLIP_RATE = 0.1
+"""Share of the situations that the human-like model misjudges after thinking."""
+HUMAN_HASTE = 1.5
+"""How many times as many it misjudges at once: it is careless in either case."""
 WRONG_MOVE_SHARE = 0.8
 """Share of the slips that are legal yet wrong moves."""
 UNKNOWN_ACTION_SHARE = 0.12
@@ -60,13 +64,14 @@ class Policy:
     """Answers prompts.
 
     Attributes:
-        slip_rate: Share of the situations that are misjudged after thinking, from 0 to 1; an
-            answer given at once slips `HASTE` times as often.
+        slip_rate: Share of the situations that are misjudged after thinking, from 0 to 1.
         seed: Changes every pseudo-random choice.
+        haste: How many times as often an answer slips that is given at once.
     """
 
     slip_rate: float = DEFAULT_SLIP_RATE
     seed: int = 0
+    haste: float = HASTE
 
     def answer(self, messages: Sequence[Message], *, seed: int = 0, as_json: bool = False) -> str:
         """Returns the answer to a prompt, as text.
@@ -76,17 +81,21 @@ class Policy:
             seed: Changes the pseudo-random choices of this answer.
             as_json: Answer in JSON even if the prompt does not speak of it.
         """
-        return _answer(tuple(messages), self.slip_rate, self.seed + seed, as_json)
+        return _answer(tuple(messages), self, seed, as_json)
+
+
+HUMAN = Policy(slip_rate=HUMAN_SLIP_RATE, haste=HUMAN_HASTE)
+"""A teacher to learn from: it knows the same and slips more, as people do."""
 
 
 # An agent without memory that runs into a loop sends the same prompt again and again.
 @functools.lru_cache(maxsize=1024)
-def _answer(messages: tuple[Message, ...], slip_rate: float, seed: int, as_json: bool) -> str:  # noqa: FBT001
-    prompt = read_prompt(messages)
+def _answer(messages: tuple[Message, ...], policy: Policy, seed: int, as_json: bool) -> str:  # noqa: FBT001
+    prompt, seed = read_prompt(messages), policy.seed + seed
     decision = decide(prompt, Chance(prompt.digest, seed))
     as_json = as_json or prompt.wants_json
     chance = Chance(_situation(prompt.mission, prompt.view), seed)
-    if chance.uniform() < slip_rate * (1 if prompt.wants_thinking else HASTE):
+    if chance.uniform() < policy.slip_rate * (1 if prompt.wants_thinking else policy.haste):
         return _slip(decision, chance, as_json=as_json)
     return _write(decision, as_json=as_json)
 

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from pytest_babyai.offline.finetuning.serving import FineTunedModels
 
 MODEL_NAME = "babyai-offline"
+HUMAN_MODEL_NAME = "babyai-offline-human"
+"""The same model with more slips: whoever learns from its successes alone can surpass it."""
 MAX_BODY_BYTES = 16 * 2**20
 
 

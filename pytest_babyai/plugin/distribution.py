@@ -188,6 +188,8 @@ class ControllerHooks:
         output = getattr(node, "workeroutput", {})
         if finished := output.get("babyai_finished", []):
             self._active_session().keep(finished)
+        if history := output.get("babyai_concurrency"):
+            self._active_session().histories[node.gateway.id] = history
         if late := output.get("babyai_late"):
             self._active_session().late.take(late)
         if error is not None and node.gateway.id in self._parts:

@@ -29,6 +29,9 @@ WAITED_S = pytest.StashKey[float]()
 ATTRIBUTE = "babyai_episode"
 """Attribute of a test report that carries an episode as plain types, also between processes."""
 
+CONCURRENCY = "babyai_concurrency"
+"""Name under which a worker tells its decisions on concurrency."""
+
 FINISHED = "babyai_finished"
 """Attribute of a worker's report that carries all episodes that have finished since the last."""
 
@@ -145,11 +148,17 @@ def attach_finished(session: EpisodeSession, report: pytest.TestReport) -> None:
 
 
 def hand_over_finished(session: EpisodeSession) -> None:
-    """Gives the controller the episodes that finished after a worker's last report."""
-    finished = carry_finished(session.run.journal) if session.run else []
-    if finished:
-        output: dict[str, Any] = getattr(session.config, "workeroutput")  # noqa: B009 - xdist's
+    """Gives the controller what a worker's last report could not carry.
+
+    That is the episodes that finished after it, and the decisions on concurrency.
+    """
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if session.run is None or output is None:
+        return
+    if finished := carry_finished(session.run.journal):
         output[FINISHED] = finished
+    if history := session.run.controls.history():
+        output[CONCURRENCY] = history
 
 
 def episode_of(report: pytest.TestReport) -> EpisodeReport | None:

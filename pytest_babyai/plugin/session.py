@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -78,6 +78,7 @@ class EpisodeSession:
         self.agenda = Agenda()
         self.late = LateWork()
         self.results = Results(self)
+        self.histories: dict[str, list[dict[str, Any]]] = {}
         self.episodes: dict[str, EpisodeReport] = {}
         self.askers: defaultdict[str, set[str]] = defaultdict(set)
         self._selection: Selection | None = None
@@ -244,7 +245,7 @@ class EpisodeSession:
         if self._link is not None:
             self._link.close(is_interrupted=is_interrupted)
         if self.journal is not None:
-            history = self.run.controls.history() if self.run else []
+            history = self.run.controls.history() if self.run else self.histories
             if history:
                 self.journal.add_notes({"concurrency": history})
             self.journal.close(finished=not self.results.num_missing)

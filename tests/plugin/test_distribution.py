@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_babyai.journal import RUNS_DIRECTORY, open_run
 from pytest_babyai.plugin.distribution import Share, num_episodes, partition, split_evenly
 
 if TYPE_CHECKING:
@@ -128,3 +129,15 @@ def test_a_failed_collection_of_a_setting_ends_with_its_line(project: pytest.Pyt
 
     assert result.ret != pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["*'gotoo'*did you mean 'goto'*"])
+
+
+def test_decisions_on_concurrency_of_all_workers_are_in_the_manifest(
+    project: pytest.Pytester,
+) -> None:
+    options = ("--babyai-concurrency=auto", "-p", "xdist", "-n", "2")
+
+    project.runpytest(*TEN_SEEDS, *options).assert_outcomes(passed=10)
+
+    notes = open_run(project.path / RUNS_DIRECTORY).manifest.session.notes
+    assert sorted(notes["concurrency"]) == ["gw0", "gw1"]
+    assert all(decisions for decisions in notes["concurrency"].values())

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from pytest_babyai.offline.grammar import ACTIONS
-from pytest_babyai.offline.policy import HASTE, INVENTED_ACTIONS, Policy
+from pytest_babyai.offline.policy import HASTE, HUMAN, INVENTED_ACTIONS, Policy
 from pytest_babyai.offline.prompt import Message
 
 NEVER_SLIPS = Policy(slip_rate=0.0)
@@ -245,6 +245,11 @@ def test_slips_are_as_frequent_as_their_rate() -> None:
 def test_answers_at_once_slip_more_often() -> None:
     share = _share_of_slips(Policy(slip_rate=0.05), AT_ONCE)
     assert share == pytest.approx(0.05 * HASTE, rel=0.25)
+
+
+def test_the_human_like_model_slips_in_one_situation_of_ten() -> None:
+    assert _share_of_slips(HUMAN, THINKING) == pytest.approx(0.1, rel=0.2)
+    assert _share_of_slips(HUMAN, AT_ONCE) == pytest.approx(0.15, rel=0.2)
 
 
 def test_the_same_situation_brings_the_same_slip() -> None:
