@@ -70,7 +70,8 @@ class RunControls:
     def count_step(self, step: Step) -> None:
         """Counts a step and what it consumed."""
         self.num_steps += 1
-        self._budget.record(step.usage)
+        if not step.cached:  # that consumed nothing, and nobody knows its tokens yet
+            self._budget.record(step.usage)
 
     def count_episode(self, outcome: EpisodeOutcome) -> None:
         """Counts an episode that came to its end."""

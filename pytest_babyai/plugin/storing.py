@@ -176,7 +176,7 @@ class StoreLink:
         self._evaluations: WorkflowEvaluations | None = None
         if not plays_a_part:
             self._evaluations = _evaluations(gateway, queries, run)
-        self._usage = StoredUsage(queries) if queries and settings.cache != "off" else None
+        self._usage = StoredUsage(queries) if queries else None
         self._feedback: FeedbackQueue | None = None
         if settings.record == "on" and not plays_a_part:
             acknowledgements: Acknowledgements = self._log or InMemory()
@@ -189,8 +189,8 @@ class StoreLink:
         return await self._evaluations.episode_id(episode.spec, episode.repeat)
 
     async def complete(self, outcome: EpisodeOutcome) -> EpisodeOutcome:
-        """Gives cached steps the tokens that they once took."""
-        if self._usage is None or not outcome.num_cached:
+        """Returns an outcome once the store has its inferences, with the tokens of cached ones."""
+        if self._usage is None:
             return outcome
         if isinstance(outcome, EpisodeFailure):
             return await self._usage.complete(outcome)

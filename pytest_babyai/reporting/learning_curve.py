@@ -64,8 +64,23 @@ def _chart(curve: LearningCurve) -> Any:
         for step, value in curve.valid_action_accuracy
     ]
     panels = alt.hconcat(
-        _panel(alt, losses, "loss per token (nats)", "Loss"),
-        _panel(alt, accuracies, "share of right actions", "Action accuracy", alt.Axis(format="%")),
+        _panel(
+            alt,
+            losses,
+            "Loss",
+            alt.Y("value:Q", title="loss per token (nats)", scale=alt.Scale(type="log")),
+        ),
+        _panel(
+            alt,
+            accuracies,
+            "Action accuracy",
+            alt.Y(
+                "value:Q",
+                title="share of right actions",
+                scale=alt.Scale(zero=False),
+                axis=alt.Axis(format="%"),
+            ),
+        ),
     )
     return (
         panels.properties(title=curve.title)
@@ -75,16 +90,13 @@ def _chart(curve: LearningCurve) -> Any:
     )
 
 
-def _panel(
-    alt: Any, rows: list[dict[str, Any]], name: str, title: str, axis: Any | None = None
-) -> Any:
+def _panel(alt: Any, rows: list[dict[str, Any]], title: str, value: Any) -> Any:
     color = alt.Color(
         "of:N",
         title=None,
         scale=alt.Scale(domain=["training", "validation"], range=list(PRINT_THEME.series[:2])),
         legend=alt.Legend(orient="top"),
     )
-    value = alt.Y("value:Q", title=name, scale=alt.Scale(zero=False), axis=axis or alt.Undefined)
     return (
         alt.Chart(alt.Data(values=rows))
         .mark_line(point={"size": 18}, strokeWidth=1.5)

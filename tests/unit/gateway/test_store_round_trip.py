@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import os
-import signal
 import statistics
-import urllib.request
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 
-from pytest_babyai.commands import record
 from pytest_babyai.errors import GatewayError
 from pytest_babyai.gateway.client import Gateway, open_gateway
 from pytest_babyai.gateway.feedback import METRICS, FeedbackQueue, feedback_of
@@ -23,16 +19,14 @@ from pytest_babyai.gateway.store import EmbeddedStore
 from pytest_babyai.gateway.store_queries import ClickHouseStore
 from pytest_babyai.gateway.stored_usage import StoredUsage
 from pytest_babyai.gateway.workflow_evaluations import (
-    NOTES_KEY,
     EvaluationLabels,
     WorkflowEvaluations,
 )
-from pytest_babyai.journal import RUNS_DIRECTORY, create_run
-from pytest_babyai.journal.feedback_log import FeedbackLog, acknowledged_feedback
+from pytest_babyai.journal.feedback_log import FeedbackLog
 from pytest_babyai.records import EpisodeResult, EpisodeSpec, Usage
-from pytest_babyai.rollout import RolloutOptions, run_episode
-from tests.unit.gateway.gateway_fakes import FakeProvider, configuration_of, edit
-from tests.unit.journal.journal_samples import RECORDING, entry, key, manifest
+from pytest_babyai.rollout import run_episode
+from tests.unit.gateway.gateway_fakes import FakeProvider, configuration_of
+from tests.unit.gateway.stored_play import play, rows_of, with_prices_and_metrics
 from tests.unit.rollout_fakes import FakeEnvironment
 
 if TYPE_CHECKING:
@@ -41,11 +35,6 @@ if TYPE_CHECKING:
 
 pytest.importorskip("chdb")
 pytestmark = pytest.mark.asyncio
-
-PRICE = 'cost = [{ pointer = "/usage/prompt_tokens", cost_per_million = 2, required = true }]\n'
-METRICS_TOML = "".join(
-    f'\n[metrics.{name}]\ntype = "float"\nlevel = "episode"\noptimize = "max"\n' for name in METRICS
-)
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +46,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
 @pytest.fixture
 def priced(config_dir: Path) -> Path:
     """A configuration with prices and metrics."""
-    edit(config_dir / "models/server.toml", "api_base", f"{PRICE}api_base")
-    with (config_dir / "tensorzero.toml").open("a") as file:
-        file.write(METRICS_TOML)
-    return config_dir
+    return with_prices_and_metrics(config_dir)
 
 
 @pytest_asyncio.fixture
@@ -68,38 +54,6 @@ async def gateway(priced: Path, store: EmbeddedStore) -> AsyncIterator[Gateway]:
     opened = await open_gateway(configuration_of(priced), clickhouse_url=store.url)
     yield opened
     await opened.close()
-
-
-async def rows_of(store: EmbeddedStore, query: str) -> list[dict[str, Any]]:
-    address = f"http://127.0.0.1:{store.port}/?database=tensorzero"
-    user, password = store.url.removeprefix("http://").partition("@")[0].split(":")
-    headers = {"X-ClickHouse-User": user, "X-ClickHouse-Key": password}
-    asked = urllib.request.Request(address, f"{query} FORMAT JSONEachRow".encode(), headers)
-
-    def ask() -> str:
-        with urllib.request.urlopen(asked) as answer:  # noqa: S310 - the store's own address
-            return str(answer.read().decode())
-
-    return [json.loads(line) for line in (await asyncio.to_thread(ask)).splitlines()]
-
-
-async def play(
-    gateway: Gateway,
-    spec: EpisodeSpec,
-    *,
-    run: str,
-    episode_id: str | None = None,
-    solved_at: int | None = None,
-) -> EpisodeResult:
-    outcome = await run_episode(
-        spec,
-        client=gateway,
-        make_environment=lambda task: FakeEnvironment(task, solved_at=solved_at),
-        options=RolloutOptions(tags={"run": run}),
-        episode_id=episode_id,
-    )
-    assert isinstance(outcome, EpisodeResult)
-    return outcome
 
 
 async def test_every_inference_is_a_row_with_its_tags(priced: Path, store: EmbeddedStore) -> None:
@@ -117,6 +71,41 @@ async def test_every_inference_is_a_row_with_its_tags(priced: Path, store: Embed
         (str(seed), "train" if seed < 200 else "evaluation") for seed in range(195, 205)
     }
     assert {(row["tags"]["variant"], row["tags"]["task"]) for row in rows} == {("baseline", "goto")}
+
+
+SHORT_LIVED = """
+import asyncio, sys
+from pathlib import Path
+from pytest_babyai.gateway.client import open_gateway
+from pytest_babyai.gateway.configuration import read_configuration
+from pytest_babyai.gateway.inference import InferenceRequest, new_episode_id
+
+async def main():
+    configuration = read_configuration(Path(sys.argv[1]), "server", {})
+    gateway = await open_gateway(configuration, clickhouse_url=sys.argv[2])
+    requests = [
+        InferenceRequest("baseline", new_episode_id(), "m", "o", tags={"run": "short"})
+        for _ in range(200)
+    ]
+    await asyncio.gather(*map(gateway.infer, requests))
+    await gateway.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_process_that_closes_its_gateway_ends_well_and_leaves_nothing_unwritten(
+    priced: Path, store: EmbeddedStore
+) -> None:
+    command = [sys.executable, "-W", "error", "-c", SHORT_LIVED, str(priced), store.url]
+
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    (row,) = await rows_of(
+        store, "SELECT toUInt32(count()) AS num FROM JsonInference WHERE tags['run'] = 'short'"
+    )
+    assert row == {"num": 200}
 
 
 STATISTICS = """
@@ -266,68 +255,3 @@ async def test_an_agent_that_sees_the_same_twice_is_answered_anew(
 async def test_feedback_on_an_unknown_episode_is_refused(gateway: Gateway) -> None:
     with pytest.raises(GatewayError, match="nothing of episode"):
         await gateway.send_feedback("progression", 1.0, "01939de4-0000-7000-8000-000000000000", {})
-
-
-async def test_a_store_that_dies_costs_no_episode_and_is_told_later(
-    priced: Path, tmp_path: Path
-) -> None:
-    store = EmbeddedStore(tmp_path / "store")
-    store.start()
-    gateway = await open_gateway(configuration_of(priced), clickhouse_url=store.url)
-    queries = ClickHouseStore(store.url)
-    evaluations = WorkflowEvaluations(gateway, EvaluationLabels("died", "m"), store=queries)
-    with create_run(tmp_path / RUNS_DIRECTORY, manifest(), RECORDING) as journal:
-        before = await play_one(gateway, evaluations, 200)
-        await wait_for_rows(queries, before)
-        assert store.pid is not None
-        os.kill(store.pid, signal.SIGKILL)
-        store.stop()
-
-        after = await play_one(gateway, evaluations, 201)
-        feedback_log = FeedbackLog(journal.log.directory)
-        queue = FeedbackQueue(gateway, feedback_log, store=queries)
-        feedback = feedback_of(before)
-        assert feedback is not None
-        queue.put(feedback)
-        await queue.drain(timeout_s=5)
-        await evaluations.drain(timeout_s=0.1)
-        await gateway.close()
-        journal.append(entry(key=key(200), outcome=before))
-        journal.add_notes({NOTES_KEY: evaluations.run_ids})
-
-    assert (after.num_steps, queue.num_failed) == (4, 1)
-    assert acknowledged_feedback(journal.log.directory) == set()
-
-    told = [await asyncio.to_thread(call_record, tmp_path) for _ in range(2)]
-
-    assert [line.split(": ")[1] for (line,) in told] == [
-        "feedback of 1 episodes sent, 0 had been",
-        "feedback of 0 episodes sent, 1 had been",
-    ]
-    with EmbeddedStore(tmp_path / "store") as again:
-        rows = await rows_of(again, "SELECT target_id AS id, metric_name FROM FloatMetricFeedback")
-        entered = await ClickHouseStore(again.url).evaluation_episodes([before.episode_id])
-    assert sorted((row["id"], row["metric_name"]) for row in rows) == [
-        (before.episode_id, metric) for metric in METRICS
-    ]
-    assert entered == {before.episode_id}
-
-
-async def play_one(gateway: Gateway, evaluations: WorkflowEvaluations, seed: int) -> EpisodeResult:
-    spec = EpisodeSpec("baseline", "goto", seed)
-    episode_id = await evaluations.episode_id(spec)
-    return await play(gateway, spec, run="died", episode_id=episode_id)
-
-
-async def wait_for_rows(queries: ClickHouseStore, outcome: EpisodeResult) -> None:
-    ids = [step.inference_id for step in outcome.steps if step.inference_id]
-    while len(await queries.usages(ids)) < len(ids):  # noqa: ASYNC110 - no event tells it
-        await asyncio.sleep(0.05)
-
-
-def call_record(root: Path) -> list[str]:
-    parser = argparse.ArgumentParser()
-    record.add(parser.add_subparsers())
-    store = root / "store"
-    chosen = parser.parse_args(["record", "latest", f"--store={store}", f"--root={root}"])
-    return list(chosen.lines(chosen))
