@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     if options.exit_with_parent:
         threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
-    tuning = FineTuning(options.models_dir, (MODEL_NAME,))
+    tuning = FineTuning(options.models_dir, (MODEL_NAME, HUMAN_MODEL_NAME))
     with contextlib.closing(tuning), contextlib.suppress(KeyboardInterrupt):
         # A KeyboardInterrupt comes so early that the server does not handle it yet.
         _Server(_configuration(options, tuning)).run(sockets=[listener])

@@ -100,3 +100,26 @@ def test_an_interrupted_run_is_reported_as_far_as_it_came(project: pytest.Pytest
     project.runpytest_inprocess("--babyai-md=report.md", no_reraise_ctrlc=True)
 
     assert "1 of 1 episode solved" in (project.path / "report.md").read_text()
+
+
+def test_in_github_actions_the_summary_of_the_step_is_written(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.path / "step.md"))
+
+    project.runpytest(*THREE_SEEDS, "--babyai-fail=errors<=0")
+
+    text = (project.path / "step.md").read_text()
+    assert "1 of 3 episodes solved" in text
+    assert "baseline:errors<=0" in text
+
+
+def test_a_step_summary_that_cannot_be_written_fails_nothing(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.path))
+
+    result = project.runpytest()
+
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["WARNING: GITHUB_STEP_SUMMARY: *"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_babyai.offline.chat import ApiError
@@ -115,9 +116,11 @@ class JobStore:
         """
         error = {"code": code, "message": message, "param": param}
         changes = {"status": FAILED, "finished_at": int(time.time()), "error": error}
+        with suppress(OSError):
+            # First the event: who sees the status looks for the reason at once.
+            self.add_event(job_id, message, level="error")
         try:
             self.update(job_id, **changes)
-            self.add_event(job_id, message, level="error")
         except OSError:
             self._unwritten[job_id] = {**self.get(job_id), **changes}
 

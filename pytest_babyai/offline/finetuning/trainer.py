@@ -100,6 +100,8 @@ def run_job(models_dir: Path, job_id: str) -> None:
     model.save(jobs.directory(job_id) / MODEL_DIRECTORY)
     run.discard_state(jobs.directory(job_id))
     name = model_name(job)
+    jobs.add_event(job_id, f"New fine-tuned model created: {name}")
+    jobs.add_event(job_id, "The job has successfully completed")
     jobs.finish(
         job_id,
         SUCCEEDED,
@@ -107,8 +109,6 @@ def run_job(models_dir: Path, job_id: str) -> None:
         trained_tokens=num_epochs * count_example_tokens(train),
         estimated_finish=None,
     )
-    jobs.add_event(job_id, f"New fine-tuned model created: {name}")
-    jobs.add_event(job_id, "The job has successfully completed")
 
 
 def load_examples(job: dict[str, Any], files: FileStore) -> tuple[list[Example], list[Example]]:

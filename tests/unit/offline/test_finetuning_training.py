@@ -118,8 +118,10 @@ def test_drawn_tokens_depend_on_the_seed_alone(model: LanguageModel) -> None:
 def test_a_prompt_in_a_foreign_tongue_is_answered(model: LanguageModel) -> None:
     asked = HELD_OUT[0].messages[1]._replace(text="où est la poule ? \ud800 " * 200)
     assert len(model.tokenizer.encode_prompt([asked])) > model.max_prompt
+    prompt = shorten(model.tokenizer.encode_prompt([asked]), model.max_prompt)
+    [written] = generate(model.network, [Ask(prompt, max_tokens=model.max_answer)])
     [answer] = model.answer([Question((asked,))])
-    assert answer.text.startswith('{"thinking": "It is')
+    assert answer.text == model.tokenizer.decode(written.ids)
 
 
 def test_an_answer_that_finds_no_end_is_cut(model: LanguageModel) -> None:
@@ -195,7 +197,7 @@ def test_loss_falls_on_chats_that_are_not_learnt() -> None:
 
 def test_few_chats_bring_small_batches_and_many_epochs() -> None:
     encoded_chats, _ = encoded()
-    assert [choose_batch_size(number) for number in (156, 2000, 8000)] == [8, 16, 32]
+    assert choose_batch_size(156) < choose_batch_size(8000)
     assert choose_num_epochs(encoded_chats) > choose_num_epochs(encoded_chats * 1000)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHAT = "/v1/chat/completions"
+MODELS = ["babyai-offline", "babyai-offline-human"]
 MESSAGES = [
     {"role": "system", "content": "Answer in JSON."},
     {"role": "user", "content": "Mission: pick up the red ball\na red ball 1 step forward"},
@@ -118,11 +119,11 @@ def test_a_stream_ends_with_reason_usage_and_done(client: httpx.Client) -> None:
 
 
 def test_the_model_is_listed(client: httpx.Client) -> None:
-    assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["babyai-offline"]
+    assert [model["id"] for model in client.get("/v1/models").json()["data"]] == MODELS
 
 
 def test_health_is_told(client: httpx.Client) -> None:
-    assert client.get("/healthz").json() == {"status": "ok", "models": ["babyai-offline"]}
+    assert client.get("/healthz").json() == {"status": "ok", "models": MODELS}
 
 
 @pytest.mark.parametrize(
