@@ -1,28 +1,39 @@
 """The transformer: small, and with a prompt that is read in both directions.
 
 A decoder as usual (Vaswani et al. 2017; normalisation before each part, rotary positions: Su et
-al. 2021), but for two things. The tokens of a prompt see each other in both directions, those of an
-answer only what comes before (prefix language model: Raffel et al. 2020): what was seen early in a
-prompt is often to be read in the light of what came later. And every layer blends a token with the
-few before it by a short convolution (So et al. 2021): to look up what was said of a thing, a token
-has to know which thing it was said of, and a small network takes long to learn that by attention
-alone.
+al. 2021), but for some things. The tokens of a prompt see each other in both directions, those of
+an answer only what comes before (prefix language model: Raffel et al. 2020): what was seen early in
+a prompt is often to be read in the light of what came later. Every layer blends a token with the
+few before it by a short convolution (So et al. 2021). And attention can compare tokens, and those
+before them, by fixed random codes: whether two are the same. To look up what was said of a thing
+means to find where the same words stood before. Attention can learn that (induction heads: Olsson
+et al. 2022), yet from few chats a small network rather learns them by heart; given likeness, it is
+left to learn what to compare (as in Akyürek et al. 2024).
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pytest_babyai.offline.finetuning.tokenizer import PAD
+
 if TYPE_CHECKING:
     from typing import Any
 
-BLENDED = 3
-"""Tokens before each one that it is blended with."""
+REACH = 3
+"""Tokens before each one that it is blended with, and compared by."""
+CODE = 32
+"""Numbers of a token's fixed code."""
+LIKENESS = 4.0
+"""Factor of the weights of comparisons: a few steps have to make them matter."""
+_CODES = -1
+ROTARY_SHARE = 0.5
+"""Share of a head's numbers that tell positions; the others tell likeness alone."""
 ROTARY_BASE = 1000.0
 """Prompts are some hundred tokens long, so slow rotations would tell nothing."""
 
@@ -51,11 +62,12 @@ class NetworkSize:
 
 
 class Cache:
-    """What each layer has to know of the tokens read so far.
+    """What has to be known of the tokens read so far.
 
     Attributes:
-        layers: Keys and values.
-        latest: The last `BLENDED` tokens as they came to be blended.
+        layers: Each layer's keys and values.
+        latest: By layer, the last `REACH` tokens as they came to be blended; by `_CODES`, their
+            codes.
     """
 
     def __init__(self) -> None:
@@ -79,6 +91,23 @@ class Cache:
         self.latest = {layer: tokens[rows] for layer, tokens in self.latest.items()}
 
 
+class _Reading(NamedTuple):
+    """What all layers have in common while some tokens are read.
+
+    Attributes:
+        mask: Which tokens see which.
+        turns: Cosines and sines of the tokens' positions.
+        codes: The code of each token and of the `REACH` before it, ``[batch, length, REACH + 1,
+            CODE]``.
+        cache: What was read before.
+    """
+
+    mask: Tensor | None
+    turns: tuple[Tensor, Tensor]
+    codes: Tensor
+    cache: Cache | None
+
+
 class _Layer(nn.Module):
     def __init__(self, size: NetworkSize, index: int) -> None:
         super().__init__()
@@ -87,46 +116,47 @@ class _Layer(nn.Module):
         self._num_heads = size.num_heads
         self._dropout = size.dropout
         self.attention_norm = nn.LayerNorm(width)
-        self.blend = nn.Parameter(torch.zeros(BLENDED, width))
+        self.blend = nn.Parameter(torch.zeros(REACH, width))
+        self.compared_from = nn.Parameter(torch.zeros(size.num_heads, REACH + 1))
+        self.compared_to = nn.Parameter(torch.zeros(size.num_heads, REACH + 1))
         self.attention_in = nn.Linear(width, 3 * width, bias=False)
         self.attention_out = nn.Linear(width, width, bias=False)
         self.feed_norm = nn.LayerNorm(width)
         self.feed_in = nn.Linear(width, 4 * width)
         self.feed_out = nn.Linear(4 * width, width)
 
-    def forward(
-        self, x: Tensor, mask: Tensor | None, turns: tuple[Tensor, Tensor], cache: Cache | None
-    ) -> Tensor:
-        blended = self._blended(self.attention_norm(x), mask, cache)
-        x = x + self._dropped(self._attend(blended, mask, turns, cache))
+    def forward(self, x: Tensor, reading: _Reading) -> Tensor:
+        x = x + self._dropped(self._attend(self._blended(self.attention_norm(x), reading), reading))
         fed = self.feed_out(functional.gelu(self.feed_in(self.feed_norm(x))))
         return x + self._dropped(fed)
 
-    def _attend(
-        self, x: Tensor, mask: Tensor | None, turns: tuple[Tensor, Tensor], cache: Cache | None
-    ) -> Tensor:
+    def _attend(self, x: Tensor, reading: _Reading) -> Tensor:
         batch, length, width = x.shape
-        shape = (batch, length, 3, self._num_heads, width // self._num_heads)
+        head = width // self._num_heads
+        shape = (batch, length, 3, self._num_heads, head)
         queries, keys, values = self.attention_in(x).view(shape).permute(2, 0, 3, 1, 4)
-        queries, keys = _turned(queries, turns), _turned(keys, turns)
-        if cache is not None:
-            keys, values = cache.extend(self._index, keys, values)
-        seen = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        queries = self._with_codes(_turned(queries, reading.turns), self.compared_from, reading)
+        keys = self._with_codes(_turned(keys, reading.turns), self.compared_to, reading)
+        if reading.cache is not None:
+            keys, values = reading.cache.extend(self._index, keys, values)
+        seen = functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=reading.mask, scale=head**-0.5
+        )
         out: Tensor = self.attention_out(seen.transpose(1, 2).reshape(batch, length, width))
         return out
 
-    def _blended(self, x: Tensor, mask: Tensor | None, cache: Cache | None) -> Tensor:
+    def _with_codes(self, x: Tensor, weights: Tensor, reading: _Reading) -> Tensor:
+        """Adds, for each head, the codes of the tokens that it compares."""
+        compared = torch.einsum("hn,blnc->bhlc", LIKENESS * weights, reading.codes)
+        return torch.cat((x, compared * (x.shape[-1] ** 0.25)), dim=-1)
+
+    def _blended(self, x: Tensor, reading: _Reading) -> Tensor:
         length = x.shape[1]
-        if mask is not None:  # what pads a sequence is seen by no other token, and not blended
-            x = x * mask[:, 0, -1, -length:, None]
-        before = cache.latest.get(self._index) if cache is not None else None
-        if before is None:
-            before = x.new_zeros(x.shape[0], BLENDED, x.shape[2])
-        extended = torch.cat((before, x), dim=1)
-        if cache is not None:
-            cache.latest[self._index] = extended[:, -BLENDED:]
+        if reading.mask is not None:  # what pads a sequence is not blended
+            x = x * reading.mask[:, 0, -1, -length:, None]
+        extended = _with_earlier(x, self._index, reading.cache)
         for distance, weights in enumerate(self.blend, 1):
-            start = BLENDED - distance
+            start = REACH - distance
             x = x + weights * extended[:, start : start + length]
         return x
 
@@ -138,11 +168,27 @@ class _Layer(nn.Module):
         return x * functional.dropout(kept, self._dropout)
 
 
+def _with_earlier(x: Tensor, key: int, cache: Cache | None) -> Tensor:
+    """Puts the `REACH` tokens read before in front; zeros if there are none."""
+    before = cache.latest.get(key) if cache is not None else None
+    if before is None:
+        before = x.new_zeros(x.shape[0], REACH, x.shape[2])
+    extended = torch.cat((before, x), dim=1)
+    if cache is not None:
+        cache.latest[key] = extended[:, -REACH:]
+    return extended
+
+
 def _turned(x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotates pairs of numbers by an angle that grows with the token's position."""
+    """Rotates pairs of numbers by an angle that grows with the token's position.
+
+    The rest of the numbers, see `ROTARY_SHARE`, stay as they are and tell likeness at any distance.
+    """
     cosine, sine = turns
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
+    half = cosine.shape[-1]
+    first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    turned = first * cosine - second * sine, second * cosine + first * sine
+    return torch.cat((*turned, rest), dim=-1)
 
 
 class Network(nn.Module):
@@ -158,6 +204,8 @@ class Network(nn.Module):
         self.embedding = nn.Embedding(size.vocabulary, size.width)
         self.layers = nn.ModuleList(_Layer(size, index) for index in range(size.num_layers))
         self.norm = nn.LayerNorm(size.width)
+        self.codes: Tensor
+        self.register_buffer("codes", _random_codes(size.vocabulary))
         self._initialise()
 
     def _initialise(self) -> None:
@@ -165,6 +213,8 @@ class Network(nn.Module):
         for name, parameter in self.named_parameters():
             if name.endswith("blend"):
                 nn.init.normal_(parameter, std=0.2)
+            elif "compared" in name:
+                nn.init.normal_(parameter, std=0.25)
             elif name == "embedding.weight":
                 nn.init.normal_(parameter, std=0.05)
             elif parameter.dim() > 1:
@@ -186,10 +236,16 @@ class Network(nn.Module):
         Returns:
             What stands for each token, ``[batch, length, width]``.
         """
-        turns = self._turns(start, ids.shape[1])
+        codes = _with_earlier(self.codes[ids], _CODES, cache)
+        reading = _Reading(
+            mask,
+            self._turns(start, ids.shape[1]),
+            codes.unfold(1, REACH + 1, 1).transpose(2, 3).flip(2),
+            cache,
+        )
         x = self.embedding(ids)
         for layer in self.layers:
-            x = layer(x, mask, turns, cache)
+            x = layer(x, reading)
         normed: Tensor = self.norm(x)
         return normed
 
@@ -198,7 +254,7 @@ class Network(nn.Module):
         return functional.linear(x, self.embedding.weight)  # the same weights both ways
 
     def _turns(self, start: int, length: int) -> tuple[Tensor, Tensor]:
-        half = self.size.width // self.size.num_heads // 2
+        half = int(ROTARY_SHARE * self.size.width / self.size.num_heads / 2)
         speeds = ROTARY_BASE ** (-torch.arange(half, dtype=torch.float32) / half)
         positions = torch.arange(start, start + length, dtype=torch.float32)
         angles = positions[:, None] * speeds[None, :]
@@ -208,6 +264,14 @@ class Network(nn.Module):
     def num_parameters(self) -> int:
         """Number of numbers that are learnt."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+def _random_codes(vocabulary: int) -> Tensor:
+    """Returns a random direction for each token; none for the one that pads."""
+    generator = torch.Generator().manual_seed(0)
+    codes = functional.normalize(torch.randn(vocabulary, CODE, generator=generator), dim=-1)
+    codes[PAD] = 0.0
+    return codes
 
 
 def prompt_mask(is_token: Tensor, num_prompt: Tensor) -> Tensor:

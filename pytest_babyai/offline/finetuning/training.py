@@ -22,9 +22,10 @@ PEAK_LEARNING_RATE = 2e-3
 WARM_UP_SHARE = 0.05
 WEIGHT_DECAY = 0.05
 MAX_GRADIENT_NORM = 1.0
-BATCH_SIZES = {1000: 8, 4000: 16}
-"""Chats a step where fewer chats than this are learnt: few chats need many steps."""
-LARGEST_BATCH_SIZE = 32
+FEW_CHATS = 1000
+SMALL_BATCH_SIZE = 8
+"""Chats a step where fewer than `FEW_CHATS` are learnt: few chats need many steps."""
+LARGEST_BATCH_SIZE = 16
 MIN_EPOCHS = 4
 MAX_EPOCHS = 40
 TOKENS_PER_TRAINING = 4_000_000
@@ -68,16 +69,14 @@ def choose_num_epochs(chats: Sequence[EncodedChat]) -> int:
 
 def choose_batch_size(num_chats: int) -> int:
     """Returns the chats a step where the request leaves it open."""
-    sizes = (size for limit, size in BATCH_SIZES.items() if num_chats < limit)
-    return next(sizes, LARGEST_BATCH_SIZE)
+    return SMALL_BATCH_SIZE if num_chats < FEW_CHATS else LARGEST_BATCH_SIZE
 
 
 def choose_size(vocabulary: int, num_chats: int) -> NetworkSize:
     """Returns how large a network is that learns from this many chats."""
-    few, some = BATCH_SIZES
-    if num_chats < few:
-        return NetworkSize(vocabulary, width=64, num_layers=2)
-    return NetworkSize(vocabulary, num_layers=3 if num_chats < some else 4)
+    if num_chats < FEW_CHATS:
+        return NetworkSize(vocabulary, width=96, num_layers=3)
+    return NetworkSize(vocabulary)
 
 
 class Training:
