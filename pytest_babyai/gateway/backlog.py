@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from pytest_babyai.gateway.store_queries import StoreQueries
     from pytest_babyai.retries import Clock
 
-_NUM_BETWEEN_MARKS: Final = 64
+_NUM_BETWEEN_MARKS: Final = 128
 _NUM_MARKS_TO_CHECK: Final = 2
 _MAX_MARKS: Final = 4
-_PAUSE_S: Final = 0.02
+_PAUSE_S: Final = 0.05
 _GIVE_UP_S: Final = 5.0
 
 
@@ -62,8 +62,7 @@ class WriteBacklog:
         give_up_s = self._clock.monotonic_s() + _GIVE_UP_S
         try:
             while len(self._marks) >= _NUM_MARKS_TO_CHECK:
-                stored = await self._store.usages(list(self._marks))
-                self._forget(stored.keys())
+                self._forget(await self._store.stored(list(self._marks)))
                 if self._clock.monotonic_s() > give_up_s:
                     self._marks.clear()
                 await self._clock.sleep(_PAUSE_S)

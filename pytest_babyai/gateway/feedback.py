@@ -24,7 +24,7 @@ METRICS: Final = ("episode_return", "progression")
 DRAIN_S: Final = 15.0
 """Longest time that the end of a run waits for feedback that is under way."""
 
-_NUM_WORKERS: Final = 32
+_NUM_WORKERS: Final = 64
 _RETRIES: Final = RetryPolicy(max_attempts=4, initial_backoff_s=0.5, max_backoff_s=4.0)
 _HURRIED: Final = RetryPolicy(max_attempts=2, initial_backoff_s=0.5)
 """At the end of a run: a store that is gone must not hold it up."""
@@ -215,15 +215,21 @@ class _Delivery:
         self, feedback: EpisodeFeedback, missing: Sequence[str], unsent: set[str]
     ) -> None:
         """Sends what is unsent, and keeps ``unsent`` true whatever happens."""
-        for metric in missing:
-            if metric in unsent:
-                value, episode_id = feedback.values[metric], feedback.episode_id
-                await self._client.send_feedback(metric, value, episode_id, feedback.tags)
-                unsent.discard(metric)
+        sending = [
+            self._send_one(feedback, metric, unsent) for metric in missing if metric in unsent
+        ]
+        for failure in await asyncio.gather(*sending, return_exceptions=True):
+            if failure is not None:
+                raise failure
         lost = await self._lost(feedback.episode_id, missing)
         if lost:
             unsent.update(lost)
             raise GatewayError(f"the store has not kept {', '.join(sorted(lost))}")
+
+    async def _send_one(self, feedback: EpisodeFeedback, metric: str, unsent: set[str]) -> None:
+        value = feedback.values[metric]
+        await self._client.send_feedback(metric, value, feedback.episode_id, feedback.tags)
+        unsent.discard(metric)
 
     async def _lost(self, episode_id: str, metrics: Sequence[str]) -> set[str]:
         """Returns what the store does not have, although the gateway has taken it."""

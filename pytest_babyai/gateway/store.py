@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from pytest_babyai.errors import ServerStartError
+from pytest_babyai.settings.defaults import STORE_DIRECTORY
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from pytest_babyai.gateway.clickhouse.directory import Access, StoreDirectory
-
-STORE_DIRECTORY: Final = ".babyai/store"
-"""Where the store lies, relative to pytest's root directory."""
 
 DATABASE: Final = "tensorzero"
 STOP_TIMEOUT_S: Final = 20.0

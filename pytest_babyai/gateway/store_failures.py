@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from pytest_babyai.errors import BabyAIError, ConfigurationError, GatewayError, SettingsError
 from pytest_babyai.gateway.failures import gateway_message
+from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +88,7 @@ def store_failure(status: int | None, text: str, scrub: Scrubber) -> BabyAIError
         return GatewayError(f"the gateway could not be reached: {message}")
     if "observability" in message:
         return ConfigurationError(
-            "the gateway has no store: start it with TENSORZERO_CLICKHOUSE_URL, or leave out "
+            f"the gateway has no store: start it with {CLICKHOUSE_VARIABLE}, or leave out "
             f"--babyai-record ({message})"
         )
     unknown = _UNKNOWN_EPISODE.match(message)

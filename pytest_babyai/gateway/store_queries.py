@@ -28,6 +28,9 @@ _MAX_IDS: Final = 2_000
 _NUM_CONNECTIONS: Final = 8
 _NOT_FOUND: Final = 404
 
+ACKNOWLEDGED_PATH: Final = "/acknowledged"
+"""Where the embedded store tells which inferences came in lately."""
+
 _USAGES: Final = """
 SELECT inference_id AS id,
     if(count() = count(input_tokens), sum(input_tokens), NULL) AS input_tokens,
@@ -44,8 +47,21 @@ FROM DynamicEvaluationRunEpisode WHERE episode_id_uint IN ({ids}) FORMAT JSONEac
 """
 
 
+_ADD_EVALUATION_EPISODES: Final = """
+INSERT INTO DynamicEvaluationRunEpisode SETTINGS async_insert=1, wait_for_async_insert=1
+FORMAT JSONEachRow"""
+
+
 class StoreQueries(Protocol):
     """What is read from a store."""
+
+    async def stored(self, inference_ids: Sequence[str]) -> set[str]:
+        """Returns which of the inferences the store will not lose any more.
+
+        Raises:
+            GatewayError: The store cannot be asked.
+        """
+        ...
 
     async def usages(self, inference_ids: Sequence[str]) -> dict[str, Usage]:
         """Returns the tokens of the inferences that the store has; costs stay unknown.
@@ -84,6 +100,24 @@ class ClickHouseStore:
             "X-ClickHouse-Key": unquote(parts.password or ""),
         }
         self._scrub = Scrubber(url_secrets(url))
+        self._acknowledged_url = f"{parts.scheme}://{address}{ACKNOWLEDGED_PATH}"
+        self._tells_acknowledged = True
+
+    async def stored(self, inference_ids: Sequence[str]) -> set[str]:
+        """See `StoreQueries.stored`.
+
+        The embedded store says so from memory; SELECTs would make it write its tables first.
+        """
+        if self._tells_acknowledged:
+            asked = "\n".join(inference_ids)
+            try:
+                lines = await asyncio.to_thread(self._post, asked, self._acknowledged_url)
+                return set(lines.split())
+            except GatewayError as error:
+                if error.retryable:
+                    raise
+                self._tells_acknowledged = False  # a ClickHouse knows no such path
+        return set(await self.usages(inference_ids))
 
     async def usages(self, inference_ids: Sequence[str]) -> dict[str, Usage]:
         """See `StoreQueries.usages`."""
@@ -105,14 +139,13 @@ class ClickHouseStore:
         return {str(uuid.UUID(int=int(row["number"]))) for row in rows}
 
     async def add_evaluation_episodes(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Writes rows of the table of evaluation episodes; returns once they are stored.
+        """Writes rows of the table of evaluation episodes; returns once they cannot be lost.
 
         Raises:
             GatewayError: The store refused them or cannot be reached.
         """
         lines = "\n".join(map(json.dumps, rows))
-        insert = f"INSERT INTO DynamicEvaluationRunEpisode FORMAT JSONEachRow\n{lines}"
-        await asyncio.to_thread(self._post, insert)
+        await asyncio.to_thread(self._post, f"{_ADD_EVALUATION_EPISODES}\n{lines}")
 
     async def _select(
         self, query: str, ids: Sequence[str], literal: Callable[[str], str]
@@ -124,8 +157,8 @@ class ClickHouseStore:
             rows += map(json.loads, answer.splitlines())
         return rows
 
-    def _post(self, query: str) -> str:
-        request = urllib.request.Request(self._url, query.encode(), self._headers)  # noqa: S310 - check_clickhouse_url
+    def _post(self, query: str, url: str | None = None) -> str:
+        request = urllib.request.Request(url or self._url, query.encode(), self._headers)  # noqa: S310 - check_clickhouse_url
         return _answer_of(request, self._scrub)
 
 
@@ -142,6 +175,10 @@ class GatewayStore:
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._scrub = Scrubber([api_key or ""])
         self._connections = asyncio.Semaphore(_NUM_CONNECTIONS)
+
+    async def stored(self, inference_ids: Sequence[str]) -> set[str]:
+        """See `StoreQueries.stored`."""
+        return set(await self.usages(inference_ids))
 
     async def usages(self, inference_ids: Sequence[str]) -> dict[str, Usage]:
         """See `StoreQueries.usages`."""

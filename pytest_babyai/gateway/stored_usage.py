@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from pytest_babyai.errors import InfrastructureError
 from pytest_babyai.gateway.lookups import GroupedLookup
 from pytest_babyai.gateway.wire import CACHED_USAGE
-from pytest_babyai.records import EpisodeFailure, EpisodeResult, Usage, total_usage
+from pytest_babyai.records import EpisodeOutcome, Usage, total_usage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from pytest_babyai.gateway.store_queries import StoreQueries
     from pytest_babyai.records import Step
 
-Outcome = TypeVar("Outcome", EpisodeResult, EpisodeFailure)
+Outcome = TypeVar("Outcome", bound=EpisodeOutcome)
 
 _WAITS_S: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Waits before each look, in seconds."""
+
+_NUM_QUICK_LOOKS: Final = 4
+"""So many times a store is asked for what came in lately; then for all that it has."""
 
 
 class StoredUsage:
@@ -42,7 +45,9 @@ class StoredUsage:
         store: StoreQueries,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
+        self._store = store
         self._usages = GroupedLookup(store.usages)
+        self._stored = GroupedLookup(self._stored_without_usage)
         self._sleep = sleep
 
     async def complete(self, outcome: Outcome) -> Outcome:
@@ -54,26 +59,30 @@ class StoredUsage:
             outcome: With its steps.
         """
         answered = [step for step in outcome.steps if step.inference_id]
-        ids = {step.inference_id for step in answered if step.cached}
-        ids |= {step.inference_id for step in answered[-1:]}
-        found = await self._find({each for each in ids if each})
-        if not any(step.cached for step in answered):
+        cached = {step.inference_id for step in answered if step.cached}
+        last = {step.inference_id for step in answered[-1:]}
+        found = await self._find({each for each in cached | last if each}, with_usage=bool(cached))
+        if not cached:
             return outcome
         steps = tuple(_with_tokens(step, found) for step in outcome.steps)
         usage = total_usage(step.usage for step in steps)
         return dataclasses.replace(outcome, steps=steps, usage=usage)
 
-    async def _find(self, inference_ids: set[str]) -> dict[str, Usage]:
+    async def _find(self, inference_ids: set[str], *, with_usage: bool) -> dict[str, Usage]:
         found: dict[str, Usage] = {}
-        for wait_s in _WAITS_S if inference_ids else ():
+        for look, wait_s in enumerate(_WAITS_S if inference_ids else ()):
             await self._sleep(wait_s)
+            lookup = self._usages if with_usage or look >= _NUM_QUICK_LOOKS else self._stored
             try:
-                found |= await self._usages.find(sorted(inference_ids - found.keys()))
+                found |= await lookup.find(sorted(inference_ids - found.keys()))
             except InfrastructureError:
                 break
             if len(found) == len(inference_ids):
                 break
         return found
+
+    async def _stored_without_usage(self, inference_ids: Sequence[str]) -> dict[str, Usage]:
+        return dict.fromkeys(await self._store.stored(inference_ids), CACHED_USAGE)
 
 
 def _with_tokens(step: Step, found: Mapping[str, Usage]) -> Step:

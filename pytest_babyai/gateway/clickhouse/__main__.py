@@ -127,7 +127,7 @@ def _listen(port: int) -> socket.socket:
 def _serve(
     engine: Engine, listener: socket.socket, directory: StoreDirectory, *, exit_with_parent: bool
 ) -> None:
-    statements = Statements(engine)
+    statements = _open_statements(engine, directory)
     port = listener.getsockname()[1]
     access = Access(port, USER, secrets.token_urlsafe(24), os.getpid())
     server = _Server(statements, access, directory)
@@ -139,6 +139,17 @@ def _serve(
     finally:
         directory.remove_access()
         statements.close()
+
+
+def _open_statements(engine: Engine, directory: StoreDirectory) -> Statements:
+    try:
+        return Statements(engine, directory.path)
+    except EngineError as error:
+        reason = " ".join(str(error).split())
+        raise ServerStartError(
+            f"the store {directory.path} ended suddenly, and what it had acknowledged cannot be "
+            f"written: {reason}"
+        ) from None
 
 
 class _Server(uvicorn.Server):

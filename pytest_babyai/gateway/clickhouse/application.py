@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pytest_babyai.gateway.clickhouse.statements import Statements
 
 LEASE_PATH = "/lease"
+ACKNOWLEDGED_PATH = "/acknowledged"
+"""Tells which of TensorZero's inferences, an id a line, came in lately."""
 _PLAIN = (b"content-type", b"text/plain; charset=UTF-8")
 
 
@@ -54,6 +56,10 @@ class Application:
                 await self._leases.hold(receive, send)
                 return
             query = await read_query(scope, receive)
+            if scope["path"] == ACKNOWLEDGED_PATH:
+                found = self._statements.acknowledged(query.statement().splitlines())
+                await _send_whole(send, 200, [_PLAIN], "\n".join(found).encode())
+                return
         except EngineError as error:
             await _send_failure(send, error)
             return

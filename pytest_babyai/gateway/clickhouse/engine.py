@@ -25,8 +25,11 @@ TABLE_SETTINGS = {
     "min_bytes_for_wide_part": 256 << 20,
     # Parts that were merged are removed in their own time, not while others are written.
     "old_parts_lifetime": 60,
+    # What the log of acknowledged rows holds may be written twice, once before a sudden end.
+    "non_replicated_deduplication_window": 100,
 }
 DEFAULT_SETTINGS = {
+    "insert_deduplicate": 0,  # but for rows of the log: two equal INSERTs are two
     "async_insert": 0,  # an INSERT is acknowledged when it is written; the queue merges them
     "input_format_parallel_parsing": 0,  # batches are small: threads cost more than they save
 }

@@ -44,6 +44,9 @@ STREAMED_FORMATS: Final = frozenset(
 )
 """Formats whose blocks, one after another, are a whole."""
 
+_FEW_THREADS: Final = (("max_threads", "1"),)
+"""More of them cost a short query more than they save it."""
+
 _FORMAT_CLAUSE = re.compile(r"\bFORMAT\s+(\w+)\s*(?:\bSETTINGS\b[^;]*)?;?\s*\Z", re.IGNORECASE)
 _SELECTS = re.compile(r"\s*(?:SELECT|WITH)\b", re.IGNORECASE)
 _NOT_STREAMED = re.compile(r"\b(?:INSERT|TOTALS|OUTFILE|EXTREMES)\b", re.IGNORECASE)
@@ -74,7 +77,10 @@ class Execution:
         insert = query.insert()
         async with self._connection(query) as connection:
             if insert is not None:
-                yield Result(num_written=await self._run(connection.insert, *insert))
+                written = await self._run(
+                    connection.insert, insert.statement, insert.input_format, insert.data
+                )
+                yield Result(num_written=written)
                 return
             statement = query.statement()
             arguments = (statement, query.default_format, query.url.parameters)
@@ -84,6 +90,13 @@ class Execution:
             parts = connection.stream(*arguments)
             while (part := await self._run(next, parts, None)) is not None:
                 yield part
+
+    async def lookup(self, query: Query) -> Result:
+        """Runs a query for few rows of a table, and returns its whole result."""
+        query = query._replace(url=query.url.with_settings(_FEW_THREADS))
+        async with self._connection(query) as connection:
+            arguments = (query.statement(), query.default_format, query.url.parameters)
+            return await self._run(connection.run, *arguments)
 
     async def whole(self, query: Query) -> Result:
         """Runs a statement and returns its whole result."""

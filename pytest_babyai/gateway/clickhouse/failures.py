@@ -63,3 +63,9 @@ class EngineError(Exception):
     def is_bad_data(self) -> bool:
         """Whether rows could not be read, so that none of their INSERT was written."""
         return self.name.startswith("CANNOT_PARSE_") or self.name in _BAD_DATA
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the same rows will be refused whenever they are written."""
+        is_unknown = self.name.startswith("UNKNOWN_") and self.name != "UNKNOWN_EXCEPTION"
+        return self.is_bad_data or is_unknown or self.name.startswith("NO_SUCH_")

@@ -43,7 +43,7 @@ _INTERFACE = frozenset(
         "wait_end_of_query",
     }
 )
-# The server decides that itself: every INSERT is merged, and acknowledged when it is written.
+# The server merges INSERTs itself: the engine is never to do it.
 _ASYNC_INSERT = frozenset({"async_insert", "wait_for_async_insert"})
 _TABLE_FIELD = re.compile(r"(?P<table>.+)_(?:structure|format|types)")
 _MAX_FIELD_BYTES = 1 << 30
@@ -59,7 +59,7 @@ _INSERT = re.compile(
 )
 _READS = re.compile(rb"\s*(?:SELECT|WITH|SHOW|DESCRIBE|EXISTS)\b", re.IGNORECASE)
 _WRITES = re.compile(rb"\b(?:INSERT|CREATE|ALTER|DROP)\b|;\s*\S", re.IGNORECASE)
-_ASYNC_INSERT_IN_SQL = re.compile(r"\basync_insert\s*=\s*\w+", re.IGNORECASE)
+_ASYNC_INSERT_IN_SQL = re.compile(r"\basync_insert\s*=\s*(\w+)", re.IGNORECASE)
 
 
 class Table(NamedTuple):
@@ -78,13 +78,25 @@ class UrlPart(NamedTuple):
     settings: Settings
     parameters: Mapping[str, str]
 
+    def with_settings(self, settings: Settings) -> UrlPart:
+        """The same with more settings, where it does not say otherwise."""
+        return self._replace(settings=(*settings, *self.settings))
+
 
 class Insert(NamedTuple):
-    """An INSERT with rows in a format: its statement without them, and the rows."""
+    """An INSERT with rows in a format.
+
+    Attributes:
+        statement: The statement without the rows; the engine is never to queue them itself.
+        input_format: Name of the rows' format.
+        data: The rows.
+        is_asynchronous: Whether the client leaves it to the server when they are written.
+    """
 
     statement: str
     input_format: str
     data: bytes
+    is_asynchronous: bool
 
 
 class Query(NamedTuple):
@@ -122,8 +134,9 @@ class Query(NamedTuple):
         head = _INSERT.match(self.text)
         if head is None:
             return None
-        statement, input_format = _insert_head(head["into"], head["format"])
-        return Insert(statement, input_format, self.text[head.end() :])
+        statement, input_format, said = _insert_head(head["into"], head["format"])
+        is_asynchronous = _is_on(said or self.url.interface.get("async_insert", "0"))
+        return Insert(statement, input_format, self.text[head.end() :], is_asynchronous)
 
     def statement(self) -> str:
         """The whole text.
@@ -180,16 +193,24 @@ def _sorted_out(pairs: list[tuple[str, str]]) -> UrlPart:
     for name, text in pairs:
         if name.startswith("param_"):
             parameters[name.removeprefix("param_")] = text
-        elif name in _INTERFACE:
+        elif name in _INTERFACE or name in _ASYNC_INSERT:
             interface[name] = text
-        elif name not in _ASYNC_INSERT:
+        else:
             settings[name] = text
     return UrlPart(interface, tuple(settings.items()), parameters)
 
 
 @lru_cache(maxsize=256)
-def _insert_head(into: bytes, input_format: bytes) -> tuple[str, str]:
-    return _ASYNC_INSERT_IN_SQL.sub("async_insert=0", into.decode()), input_format.decode()
+def _insert_head(into: bytes, input_format: bytes) -> tuple[str, str, str | None]:
+    """Returns the statement, the format, and what it says about being asynchronous."""
+    text = into.decode()
+    said = _ASYNC_INSERT_IN_SQL.search(text)
+    statement = _ASYNC_INSERT_IN_SQL.sub("async_insert=0", text)
+    return statement, input_format.decode(), said and said[1]
+
+
+def _is_on(text: str) -> bool:
+    return text.lower() in {"1", "true"}
 
 
 async def _read_body(receive: Receive) -> bytes:

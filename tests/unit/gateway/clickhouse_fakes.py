@@ -121,8 +121,8 @@ class FakeConnection:
 class Served:
     """The application on an engine, with a client that is logged in."""
 
-    def __init__(self, engine: Any) -> None:
-        self.statements = Statements(engine)
+    def __init__(self, engine: Any, directory: Path) -> None:
+        self.statements = Statements(engine, directory)
         self.application = Application(self.statements, "babyai", "secret", Leases(lambda: None))
         self.client = self.client_with(
             {"X-ClickHouse-User": "babyai", "X-ClickHouse-Key": "secret"}

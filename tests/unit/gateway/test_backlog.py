@@ -9,12 +9,13 @@ import pytest
 
 from pytest_babyai.errors import GatewayError
 from pytest_babyai.gateway.backlog import WriteBacklog
-from pytest_babyai.records import Usage
 from pytest_babyai.retries import Clock
 from tests.unit.rollout_fakes import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pytest_babyai.records import Usage
 
 pytestmark = pytest.mark.asyncio
 
@@ -27,12 +28,15 @@ class FakeStore:
         self.num_queries = 0
         self.error: GatewayError | None = None
 
-    async def usages(self, inference_ids: Sequence[str]) -> dict[str, Usage]:
+    async def stored(self, inference_ids: Sequence[str]) -> set[str]:
         self.num_queries += 1
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
-        return {each: Usage() for each in inference_ids if each in self.written}
+        return self.written.intersection(inference_ids)
+
+    async def usages(self, inference_ids: Sequence[str]) -> dict[str, Usage]:
+        raise NotImplementedError
 
     async def metrics(self, episode_ids: Sequence[str]) -> dict[str, frozenset[str]]:
         raise NotImplementedError
@@ -64,7 +68,7 @@ async def test_a_store_that_keeps_up_is_asked_now_and_then() -> None:
 
     await run.infer(10_000, writes=True)
 
-    assert 0 < run.store.num_queries <= 10_000 / 64
+    assert 0 < run.store.num_queries <= 10_000 / 128
 
 
 async def test_inferences_wait_for_a_store_that_is_behind() -> None:
@@ -77,17 +81,17 @@ async def test_inferences_wait_for_a_store_that_is_behind() -> None:
     run.store.written |= {str(number) for number in range(1_000)}
     await task
 
-    assert num_ahead == 256
+    assert num_ahead == 512
     assert run.num_answered == 1_000
 
 
 async def test_a_row_that_was_lost_holds_nothing_up() -> None:
     run = Run()
 
-    await run.infer(64, writes=False)
+    await run.infer(128, writes=False)
     await run.infer(1_000, writes=True)
 
-    assert run.num_answered == 1_064
+    assert run.num_answered == 1_128
 
 
 async def test_a_store_that_is_gone_holds_nothing_up() -> None:
@@ -103,15 +107,15 @@ async def test_a_store_that_writes_nothing_is_not_waited_for_long() -> None:
     clock = FakeClock()
     run = Run(clock.clock())
 
-    await run.infer(300, writes=False)
+    await run.infer(600, writes=False)
 
-    assert run.num_answered == 300
+    assert run.num_answered == 600
     assert sum(clock.waits_s) < 6
 
 
 async def test_an_inference_that_is_given_up_leaves_the_others_waiting() -> None:
     run = Run()
-    first = asyncio.create_task(run.infer(256, writes=False))
+    first = asyncio.create_task(run.infer(512, writes=False))
     await asyncio.wait([first], timeout=0.05)
     second = asyncio.create_task(run.infer(1, writes=False))
     await asyncio.sleep(0)

@@ -10,30 +10,16 @@ import zlib
 from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
 
 from pytest_babyai.gateway.clickhouse.engine import Result
 from pytest_babyai.gateway.clickhouse.failures import EngineError
-from tests.unit.gateway.clickhouse_fakes import FakeEngine, Served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from tests.unit.gateway.clickhouse_fakes import FakeEngine, Served
+
 pytestmark = pytest.mark.asyncio
-
-
-@pytest.fixture
-def engine() -> FakeEngine:
-    return FakeEngine()
-
-
-@pytest_asyncio.fixture
-async def served(engine: FakeEngine) -> AsyncIterator[Served]:
-    served = Served(engine)
-    yield served
-    await served.client.aclose()
-    served.close()
-    engine.close()
 
 
 async def test_a_ping_needs_no_password(served: Served) -> None:

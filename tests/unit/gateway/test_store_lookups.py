@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
 
 from pytest_babyai.gateway.clickhouse.engine import Result
 from pytest_babyai.gateway.clickhouse.lookups import Lookups, Table, lookup_of, written_table
 from pytest_babyai.gateway.clickhouse.requests import Query, UrlPart
 from pytest_babyai.gateway.clickhouse.requests import Table as SentTable
-from tests.unit.gateway.clickhouse_fakes import FakeEngine, Served
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
+
+    from tests.unit.gateway.clickhouse_fakes import FakeEngine, Served
 
 EPISODE = """
     SELECT variant_pins, tags
@@ -117,19 +117,6 @@ def test_an_answer_that_was_overtaken_by_a_write_is_not_used() -> None:
     lookups.note_write(lookup.table)
     lookups.remember(lookup, version, Result(b"old"))
     assert lookups.find(lookup) is None
-
-
-@pytest.fixture
-def engine() -> FakeEngine:
-    return FakeEngine()
-
-
-@pytest_asyncio.fixture
-async def served(engine: FakeEngine) -> AsyncIterator[Served]:
-    served = Served(engine)
-    yield served
-    await served.client.aclose()
-    served.close()
 
 
 def num_lookups(engine: FakeEngine) -> int:

@@ -4,32 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
 
 from pytest_babyai.gateway.clickhouse.failures import EngineError
 from tests.unit.gateway.clickhouse_fakes import DISK_FULL, FakeEngine, Served
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 pytestmark = pytest.mark.asyncio
-
-
-@pytest.fixture
-def engine() -> FakeEngine:
-    return FakeEngine()
-
-
-@pytest_asyncio.fixture
-async def served(engine: FakeEngine) -> AsyncIterator[Served]:
-    served = Served(engine)
-    yield served
-    await served.client.aclose()
-    served.close()
-    engine.close()
 
 
 async def test_inserts_that_wait_are_merged(served: Served, engine: FakeEngine) -> None:

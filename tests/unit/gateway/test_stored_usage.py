@@ -28,6 +28,9 @@ class FakeStore:
         self.queries: list[Sequence[str]] = []
         self._known_at = known_at
 
+    async def stored(self, inference_ids: Sequence[str]) -> set[str]:
+        return set(await self.usages(inference_ids))
+
     async def usages(self, inference_ids: Sequence[str]) -> dict[str, Usage]:
         self.queries.append(inference_ids)
         if self._known_at is None or len(self.queries) < self._known_at:
