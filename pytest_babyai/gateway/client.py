@@ -92,18 +92,21 @@ class Gateway:
 
     async def send_feedback(
         self, metric: str, value: float, episode_id: str, tags: Mapping[str, str]
-    ) -> None:
+    ) -> str:
         """Hands over the value of an episode's metric.
 
         The gateway looks the episode up, for up to 6 s, and returns before it has written the
         value.
+
+        Returns:
+            The feedback's id.
 
         Raises:
             InfrastructureError: The store has no such episode, or cannot be asked.
             ConfigurationError: The gateway knows no such metric.
         """
         arguments = {"metric_name": metric, "value": value, "episode_id": episode_id, "tags": tags}
-        await self._store("feedback", arguments)
+        return str((await self._store("feedback", arguments)).feedback_id)
 
     async def start_evaluation_run(
         self,

@@ -13,7 +13,7 @@ from pytest_babyai.records import EpisodeResult
 from pytest_babyai.retries import Clock, RetryPolicy, with_retries
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from pytest_babyai.gateway.store_queries import StoreQueries
     from pytest_babyai.records import EpisodeOutcome
@@ -25,6 +25,10 @@ DRAIN_S: Final = 15.0
 """Longest time that the end of a run waits for feedback that is under way."""
 
 _NUM_WORKERS: Final = 64
+_GATHER_S: Final = 3.0
+"""A gateway looks an episode up in the store before it takes feedback on it, and the store then has
+to write first: so feedback goes in groups."""
+
 _RETRIES: Final = RetryPolicy(max_attempts=4, initial_backoff_s=0.5, max_backoff_s=4.0)
 _HURRIED: Final = RetryPolicy(max_attempts=2, initial_backoff_s=0.5)
 """At the end of a run: a store that is gone must not hold it up."""
@@ -86,8 +90,11 @@ class FeedbackClient(Protocol):
 
     async def send_feedback(
         self, metric: str, value: float, episode_id: str, tags: Mapping[str, str]
-    ) -> None:
+    ) -> str:
         """Hands over a value.
+
+        Returns:
+            Its id.
 
         Raises:
             InfrastructureError: It was not taken.
@@ -141,15 +148,29 @@ class FeedbackQueue:
         self.num_sent = 0
         self.num_failed = 0
         self.problem: str | None = None
-        self._delivery = _Delivery(client, acknowledgements, store, clock or Clock())
+        self._clock = clock or Clock()
+        self._delivery = _Delivery(client, acknowledgements, store, self._clock)
+        self._held: list[EpisodeFeedback] = []
+        self._releasing: asyncio.Task[None] | None = None
         self._queue: asyncio.Queue[EpisodeFeedback] = asyncio.Queue()
         self._workers: list[asyncio.Task[None]] = []
 
     def put(self, feedback: EpisodeFeedback) -> None:
         """Queues feedback; has to be called on the event loop."""
-        self._queue.put_nowait(feedback)
-        if len(self._workers) < _NUM_WORKERS:
-            self._workers.append(asyncio.create_task(self._work()))
+        self._held.append(feedback)
+        if self._releasing is None:
+            self._releasing = asyncio.create_task(self._release_later())
+
+    async def _release_later(self) -> None:
+        await self._clock.sleep(_GATHER_S)
+        self._release()
+
+    def _release(self) -> None:
+        held, self._held, self._releasing = self._held, [], None
+        for feedback in held:
+            self._queue.put_nowait(feedback)
+            if len(self._workers) < _NUM_WORKERS:
+                self._workers.append(asyncio.create_task(self._work()))
 
     async def drain(self, timeout_s: float = DRAIN_S) -> None:
         """Ends the sending; what has not been sent by then is no longer.
@@ -158,6 +179,9 @@ class FeedbackQueue:
             timeout_s: Longest time to wait for it, in seconds.
         """
         self._delivery.retries = _HURRIED
+        if self._releasing is not None:
+            self._releasing.cancel()
+        self._release()
         try:
             await asyncio.wait_for(self._queue.join(), timeout_s)
         except asyncio.TimeoutError:
@@ -196,15 +220,16 @@ class _Delivery:
         self._client = client
         self._acknowledgements = acknowledgements
         self._metrics = GroupedLookup(store.metrics) if store else None
+        self._lately = GroupedLookup(_lookup_of(store)) if store else None
         self._clock = clock
 
     async def deliver(self, feedback: EpisodeFeedback) -> None:
         missing = list(self._acknowledgements.missing(feedback.episode_id, list(feedback.values)))
         if not missing:
             return
-        unsent = set(missing)
+        sent: dict[str, str] = {}
         await with_retries(
-            lambda: self._send(feedback, missing, unsent),
+            lambda: self._send(feedback, missing, sent),
             self.retries,
             self._clock,
             on_retry=lambda: None,
@@ -212,39 +237,49 @@ class _Delivery:
         await self._acknowledgements.acknowledge(feedback.episode_id, missing)
 
     async def _send(
-        self, feedback: EpisodeFeedback, missing: Sequence[str], unsent: set[str]
+        self, feedback: EpisodeFeedback, missing: Sequence[str], sent: dict[str, str]
     ) -> None:
-        """Sends what is unsent, and keeps ``unsent`` true whatever happens."""
+        """Sends what is not ``sent``, and keeps that, ids by metric, true whatever happens."""
         sending = [
-            self._send_one(feedback, metric, unsent) for metric in missing if metric in unsent
+            self._send_one(feedback, metric, sent) for metric in missing if metric not in sent
         ]
         for failure in await asyncio.gather(*sending, return_exceptions=True):
             if failure is not None:
                 raise failure
-        lost = await self._lost(feedback.episode_id, missing)
+        lost = await self._lost(feedback.episode_id, sent)
         if lost:
-            unsent.update(lost)
+            for metric in lost:
+                del sent[metric]
             raise GatewayError(f"the store has not kept {', '.join(sorted(lost))}")
 
-    async def _send_one(self, feedback: EpisodeFeedback, metric: str, unsent: set[str]) -> None:
-        value = feedback.values[metric]
-        await self._client.send_feedback(metric, value, feedback.episode_id, feedback.tags)
-        unsent.discard(metric)
+    async def _send_one(self, feedback: EpisodeFeedback, metric: str, sent: dict[str, str]) -> None:
+        value, episode_id = feedback.values[metric], feedback.episode_id
+        sent[metric] = await self._client.send_feedback(metric, value, episode_id, feedback.tags)
 
-    async def _lost(self, episode_id: str, metrics: Sequence[str]) -> set[str]:
+    async def _lost(self, episode_id: str, sent: Mapping[str, str]) -> set[str]:
         """Returns what the store does not have, although the gateway has taken it."""
-        lost = set(metrics)
-        if self._metrics is None:
+        if self._metrics is None or self._lately is None:
             return set()
+        lost = dict(sent)
         for wait_s in _CONFIRM_WAITS_S:
             await self._clock.sleep(wait_s)
             try:
-                found = await self._metrics.find([episode_id])
+                came = await self._lately.find(list(lost.values()))
+                lost = {metric: sent_id for metric, sent_id in lost.items() if sent_id not in came}
+                found = await self._metrics.find([episode_id]) if lost else {}
             except GatewayError as error:
                 if error.retryable:
                     raise
                 return set()  # a gateway that cannot be asked is trusted
-            lost -= found.get(episode_id, frozenset())
+            for metric in found.get(episode_id, frozenset()):
+                lost.pop(metric, None)
             if not lost:
                 break
-        return lost
+        return set(lost)
+
+
+def _lookup_of(store: StoreQueries) -> Callable[[Sequence[str]], Awaitable[dict[str, bool]]]:
+    async def find(ids: Sequence[str]) -> dict[str, bool]:
+        return dict.fromkeys(await store.acknowledged(ids), True)
+
+    return find

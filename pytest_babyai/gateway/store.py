@@ -51,7 +51,8 @@ class EmbeddedStore:
     The first to start a store runs its server; whoever starts the same store meanwhile joins it.
     The server ends with the process that started it, however that ends, but not before the last
     that joined it is gone; it is no member of anyone's process group, so Ctrl-C in a terminal
-    leaves it to `stop`. What it acknowledged is in the tables and outlives its sudden end.
+    leaves it to `stop`. What it acknowledged outlives its sudden end, in the tables or in a log
+    that the next start writes into them.
 
     It listens on the loopback interface and wants a password that is drawn at every start. The
     password is part of `url`, and of a file in the directory that only the user can read.

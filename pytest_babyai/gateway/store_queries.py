@@ -29,7 +29,7 @@ _NUM_CONNECTIONS: Final = 8
 _NOT_FOUND: Final = 404
 
 ACKNOWLEDGED_PATH: Final = "/acknowledged"
-"""Where the embedded store tells which inferences came in lately."""
+"""Where the embedded store tells which inferences and feedback came in lately."""
 
 _USAGES: Final = """
 SELECT inference_id AS id,
@@ -54,6 +54,16 @@ FORMAT JSONEachRow"""
 
 class StoreQueries(Protocol):
     """What is read from a store."""
+
+    async def acknowledged(self, ids: Sequence[str]) -> set[str]:
+        """Returns which inferences and feedback came in lately and will not be lost.
+
+        That costs a store hardly anything; one that cannot tell says of none.
+
+        Raises:
+            GatewayError: The store cannot be asked.
+        """
+        ...
 
     async def stored(self, inference_ids: Sequence[str]) -> set[str]:
         """Returns which of the inferences the store will not lose any more.
@@ -103,21 +113,26 @@ class ClickHouseStore:
         self._acknowledged_url = f"{parts.scheme}://{address}{ACKNOWLEDGED_PATH}"
         self._tells_acknowledged = True
 
+    async def acknowledged(self, ids: Sequence[str]) -> set[str]:
+        """See `StoreQueries.acknowledged`; the embedded store tells."""
+        if not self._tells_acknowledged:
+            return set()
+        try:
+            lines = await asyncio.to_thread(self._post, "\n".join(ids), self._acknowledged_url)
+        except GatewayError as error:
+            if error.retryable:
+                raise
+            self._tells_acknowledged = False  # a ClickHouse knows no such path
+            return set()
+        return set(lines.split())
+
     async def stored(self, inference_ids: Sequence[str]) -> set[str]:
         """See `StoreQueries.stored`.
 
-        The embedded store says so from memory; SELECTs would make it write its tables first.
+        The embedded store is asked for what came in lately: a SELECT makes it write its tables.
         """
-        if self._tells_acknowledged:
-            asked = "\n".join(inference_ids)
-            try:
-                lines = await asyncio.to_thread(self._post, asked, self._acknowledged_url)
-                return set(lines.split())
-            except GatewayError as error:
-                if error.retryable:
-                    raise
-                self._tells_acknowledged = False  # a ClickHouse knows no such path
-        return set(await self.usages(inference_ids))
+        found = await self.acknowledged(inference_ids)
+        return found if self._tells_acknowledged else set(await self.usages(inference_ids))
 
     async def usages(self, inference_ids: Sequence[str]) -> dict[str, Usage]:
         """See `StoreQueries.usages`."""
@@ -175,6 +190,10 @@ class GatewayStore:
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._scrub = Scrubber([api_key or ""])
         self._connections = asyncio.Semaphore(_NUM_CONNECTIONS)
+
+    async def acknowledged(self, ids: Sequence[str]) -> set[str]:  # noqa: ARG002 - a protocol
+        """See `StoreQueries.acknowledged`; a gateway cannot tell."""
+        return set()
 
     async def stored(self, inference_ids: Sequence[str]) -> set[str]:
         """See `StoreQueries.stored`."""

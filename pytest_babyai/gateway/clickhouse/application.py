@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LEASE_PATH = "/lease"
 ACKNOWLEDGED_PATH = "/acknowledged"
-"""Tells which of TensorZero's inferences, an id a line, came in lately."""
+"""Tells which of TensorZero's inferences and feedback, an id a line, came in lately."""
 _PLAIN = (b"content-type", b"text/plain; charset=UTF-8")
 
 

@@ -45,7 +45,9 @@ class StoreDirectory:
 
     ``lock`` is locked by the server as long as it lives and names its process, ``format.json``
     says which version wrote the data, ``access.json`` (readable for the user alone, there while
-    the server runs) how the server is reached, and ``data`` belongs to the engine.
+    the server runs) how the server is reached, and ``data`` belongs to the engine. ``inserts``
+    holds what is acknowledged and not yet written, ``refused.jsonl`` what the engine would never
+    take.
 
     Args:
         path: The directory.

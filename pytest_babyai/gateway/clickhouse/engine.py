@@ -29,7 +29,7 @@ TABLE_SETTINGS = {
     "non_replicated_deduplication_window": 100,
 }
 DEFAULT_SETTINGS = {
-    "insert_deduplicate": 0,  # but for rows of the log: two equal INSERTs are two
+    "deduplicate_insert": "disable",  # two equal INSERTs are two, but for those of the log
     "async_insert": 0,  # an INSERT is acknowledged when it is written; the queue merges them
     "input_format_parallel_parsing": 0,  # batches are small: threads cost more than they save
 }

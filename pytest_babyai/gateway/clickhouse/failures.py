@@ -26,6 +26,19 @@ _BAD_DATA = {
     "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE",
 }
 
+_PASSING = {
+    "ABORTED",
+    "FILE_DOESNT_EXIST",
+    "MEMORY_LIMIT_EXCEEDED",
+    "NOT_ENOUGH_SPACE",
+    "QUERY_WAS_CANCELLED",
+    "STD_EXCEPTION",
+    "TIMEOUT_EXCEEDED",
+    "TOO_MANY_PARTS",
+    "TOO_MANY_SIMULTANEOUS_QUERIES",
+    "UNKNOWN_EXCEPTION",
+}
+
 
 class EngineError(Exception):
     """A statement failed.
@@ -67,5 +80,5 @@ class EngineError(Exception):
     @property
     def is_final(self) -> bool:
         """Whether the same rows will be refused whenever they are written."""
-        is_unknown = self.name.startswith("UNKNOWN_") and self.name != "UNKNOWN_EXCEPTION"
-        return self.is_bad_data or is_unknown or self.name.startswith("NO_SUCH_")
+        is_passing = self.name in _PASSING or self.name.startswith("CANNOT_")
+        return self.is_bad_data or not is_passing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Hashable, Iterable, Mapping
 
     from pytest_babyai.gateway.clickhouse.insert_log import Target
     from pytest_babyai.gateway.clickhouse.lookups import Table
@@ -52,17 +52,15 @@ class KnownShapes:
 
 
 class RecentValues:
-    """Remembers a column's values in the rows that came in.
+    """Remembers values of some columns in the rows that came in.
 
     Args:
-        table: The table.
-        column: Its column, of strings.
+        columns: By table the column, of strings, that is remembered.
         max_remembered: How many values; the oldest go first.
     """
 
-    def __init__(self, table: Table, column: str, max_remembered: int = MAX_REMEMBERED) -> None:
-        self._table = table
-        self._column = column
+    def __init__(self, columns: Mapping[Table, str], max_remembered: int = MAX_REMEMBERED) -> None:
+        self._columns = columns
         self._max_remembered = max_remembered
         self._values: OrderedDict[str, None] = OrderedDict()
 
@@ -72,10 +70,11 @@ class RecentValues:
 
     def add(self, table: Table | None, rows: Rows) -> None:
         """Notes rows that are acknowledged."""
-        if table != self._table:
+        column = self._columns.get(table) if table else None
+        if column is None:
             return
         for row in rows:
-            self._values[str(row.get(self._column))] = None
+            self._values[str(row.get(column))] = None
         while len(self._values) > self._max_remembered:
             self._values.popitem(last=False)
 

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from pytest_babyai.gateway.clickhouse.lookups import Lookup
     from pytest_babyai.gateway.clickhouse.requests import Query
 
-INFERENCES = Table("tensorzero", "ModelInference")
-INFERENCE_ID = "inference_id"
-"""Names each inference in the last of the rows that TensorZero writes for it."""
+RECENT_IDS = {
+    Table("tensorzero", "ModelInference"): "inference_id",
+    Table("tensorzero", "FloatMetricFeedback"): "id",
+}
+"""The columns with which TensorZero's inferences and feedback are asked for."""
 
 LOG_DIRECTORY = "inserts"
 REFUSED_FILE = "refused.jsonl"
@@ -53,7 +55,7 @@ class Statements:
         self._shapes = KnownShapes()
         self._asking: dict[Lookup, asyncio.Task[Result]] = {}
         self._directness = asyncio.Lock()
-        self._recent = RecentValues(INFERENCES, INFERENCE_ID)
+        self._recent = RecentValues(RECENT_IDS)
         self._queue.recover()
 
     def merged_insert(self, query: Query) -> Awaitable[int] | None:
@@ -91,9 +93,9 @@ class Statements:
                 self._shapes.learn(record.target, rows)
         return num_rows
 
-    def acknowledged(self, inference_ids: Iterable[str]) -> list[str]:
-        """Returns which of TensorZero's inferences came in lately; without reading a table."""
-        return self._recent.find(inference_ids)
+    def acknowledged(self, ids: Iterable[str]) -> list[str]:
+        """Returns which inferences and feedback came in lately, without reading a table."""
+        return self._recent.find(ids)
 
     async def results(self, query: Query) -> AsyncIterator[Result]:
         """Runs any other statement.

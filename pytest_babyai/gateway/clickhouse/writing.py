@@ -22,7 +22,7 @@ _MAX_BATCH_BYTES: Final = 32 << 20
 
 _FEW_THREADS: Final = (("max_threads", "1"),)
 _ONCE: Final = (
-    ("insert_deduplicate", "1"),
+    ("deduplicate_insert", "enable"),
     ("deduplicate_blocks_in_dependent_materialized_views", "1"),
 )
 _TOKEN: Final = "insert_deduplication_token"  # noqa: S105 - a setting's name

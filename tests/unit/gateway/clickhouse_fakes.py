@@ -19,6 +19,7 @@ from pytest_babyai.gateway.clickhouse.engine import Result
 from pytest_babyai.gateway.clickhouse.failures import EngineError
 from pytest_babyai.gateway.clickhouse.leases import Leases
 from pytest_babyai.gateway.clickhouse.statements import Statements
+from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -61,7 +62,7 @@ def ask(store: EmbeddedStore, query: str) -> str:
 
 
 def wait_until_gone(directory: Path) -> None:
-    give_up_s = time.monotonic() + 60
+    give_up_s = time.monotonic() + PATIENCE_S
     while StoreDirectory(directory).is_served():
         assert time.monotonic() < give_up_s, "the server goes on"
         time.sleep(0.01)
@@ -109,7 +110,7 @@ class FakeConnection:
         yield self.run(statement, output_format, parameters)
 
     def insert(self, statement: str, input_format: str, data: bytes) -> int:
-        assert self.engine.may_insert.wait(20)
+        assert self.engine.may_insert.wait(PATIENCE_S)
         self.engine.inserts.append((statement, input_format, data))
         self.engine.on_insert(statement, data)
         return data.count(b"{")

@@ -1,23 +1,20 @@
-"""Inferences do not run far ahead of their store."""
+"""Inferences do not run far ahead of their store; on a loop of virtual time."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
-import pytest
-
 from pytest_babyai.errors import GatewayError
 from pytest_babyai.gateway.backlog import WriteBacklog
 from pytest_babyai.retries import Clock
 from tests.unit.rollout_fakes import FakeClock
+from tests.unit.virtual_time import loop_time_s, run_virtually
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_babyai.records import Usage
-
-pytestmark = pytest.mark.asyncio
 
 
 class FakeStore:
@@ -27,6 +24,9 @@ class FakeStore:
         self.written: set[str] = set()
         self.num_queries = 0
         self.error: GatewayError | None = None
+
+    async def acknowledged(self, ids: Sequence[str]) -> set[str]:
+        raise NotImplementedError
 
     async def stored(self, inference_ids: Sequence[str]) -> set[str]:
         self.num_queries += 1
@@ -48,8 +48,10 @@ class Run:
     def __init__(self, clock: Clock | None = None) -> None:
         self.store = FakeStore()
         self.num_answered = 0
-        clock = clock or Clock(sleep=lambda _: asyncio.sleep(0))
-        self._backlog = WriteBacklog(self.store, clock)
+        self._backlog = WriteBacklog(self.store, clock or Clock(monotonic_s=loop_time_s))
+
+    def play(self, number: int, *, writes: bool) -> None:
+        run_virtually(lambda: self.infer(number, writes=writes))
 
     async def infer(self, number: int, *, writes: bool) -> None:
         for _ in range(number):
@@ -63,66 +65,73 @@ class Run:
         self.store.written |= {str(number) for number in range(self.num_answered)}
 
 
-async def test_a_store_that_keeps_up_is_asked_now_and_then() -> None:
+def test_a_store_that_keeps_up_is_asked_now_and_then() -> None:
     run = Run()
 
-    await run.infer(10_000, writes=True)
+    run.play(10_000, writes=True)
 
     assert 0 < run.store.num_queries <= 10_000 / 128
 
 
-async def test_inferences_wait_for_a_store_that_is_behind() -> None:
+def test_inferences_wait_for_a_store_that_is_behind() -> None:
     run = Run()
 
-    task = asyncio.create_task(run.infer(1_000, writes=False))
-    await asyncio.wait([task], timeout=0.05)
-    num_ahead = run.num_answered
-    run.write_all()
-    run.store.written |= {str(number) for number in range(1_000)}
-    await task
+    async def main() -> int:
+        task = asyncio.create_task(run.infer(1_000, writes=False))
+        await asyncio.sleep(1)
+        num_ahead = run.num_answered
+        run.store.written |= {str(number) for number in range(1_000)}
+        await task
+        return num_ahead
 
-    assert num_ahead == 512
+    assert run_virtually(main) == 512
     assert run.num_answered == 1_000
 
 
-async def test_a_row_that_was_lost_holds_nothing_up() -> None:
+def test_a_row_that_was_lost_holds_nothing_up() -> None:
     run = Run()
 
-    await run.infer(128, writes=False)
-    await run.infer(1_000, writes=True)
+    async def main() -> None:
+        await run.infer(128, writes=False)
+        await run.infer(1_000, writes=True)
+
+    run_virtually(main)
 
     assert run.num_answered == 1_128
 
 
-async def test_a_store_that_is_gone_holds_nothing_up() -> None:
+def test_a_store_that_is_gone_holds_nothing_up() -> None:
     run = Run()
     run.store.error = GatewayError("gone")
 
-    await run.infer(1_000, writes=False)
+    run.play(1_000, writes=False)
 
     assert run.num_answered == 1_000
 
 
-async def test_a_store_that_writes_nothing_is_not_waited_for_long() -> None:
+def test_a_store_that_writes_nothing_is_not_waited_for_long() -> None:
     clock = FakeClock()
     run = Run(clock.clock())
 
-    await run.infer(600, writes=False)
+    run.play(600, writes=False)
 
     assert run.num_answered == 600
     assert sum(clock.waits_s) < 6
 
 
-async def test_an_inference_that_is_given_up_leaves_the_others_waiting() -> None:
+def test_an_inference_that_is_given_up_leaves_the_others_waiting() -> None:
     run = Run()
-    first = asyncio.create_task(run.infer(512, writes=False))
-    await asyncio.wait([first], timeout=0.05)
-    second = asyncio.create_task(run.infer(1, writes=False))
-    await asyncio.sleep(0)
 
-    first.cancel()
-    await asyncio.wait([first], timeout=0.05)
-    run.write_all()
-    await second
+    async def main() -> tuple[bool, bool]:
+        first = asyncio.create_task(run.infer(512, writes=False))
+        await asyncio.sleep(1)
+        second = asyncio.create_task(run.infer(1, writes=False))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(1)
+        still_waits = not second.done()
+        run.write_all()
+        await second
+        return first.cancelled(), still_waits
 
-    assert first.cancelled()
+    assert run_virtually(main) == (True, True)

@@ -37,13 +37,16 @@ class FakeStore:
         self.tags: Mapping[str, str] = {}
         self.error: Exception = GatewayError("the store is gone")
         self.can_be_asked = True
+        self.tells_acknowledged = False
+        self.lately: set[str] = set()
+        self.num_selects = 0
         self._stored: dict[str, set[str]] = {}
         self._num_refused = num_refused
         self._num_dropped = num_dropped
 
     async def send_feedback(
         self, metric: str, value: float, episode_id: str, tags: Mapping[str, str]
-    ) -> None:
+    ) -> str:
         if self._num_refused > 0:
             self._num_refused -= 1
             raise self.error
@@ -53,11 +56,17 @@ class FakeStore:
             self._num_dropped -= 1
         else:
             self._stored.setdefault(episode_id, set()).add(metric)
+            self.lately.add(f"{episode_id}-{metric}")
+        return f"{episode_id}-{metric}"
 
     async def metrics(self, episode_ids: Sequence[str]) -> dict[str, frozenset[str]]:
         if not self.can_be_asked:
             raise GatewayError("404", retryable=False)
+        self.num_selects += 1
         return {each: frozenset(self._stored.get(each, ())) for each in episode_ids}
+
+    async def acknowledged(self, ids: Sequence[str]) -> set[str]:
+        return self.lately.intersection(ids) if self.tells_acknowledged else set()
 
     async def stored(self, inference_ids: Sequence[str]) -> set[str]:
         raise NotImplementedError
@@ -98,6 +107,20 @@ async def test_both_metrics_of_an_episode_are_sent_and_acknowledged() -> None:
     assert store.tags == {"run": "r"}
     assert log.acknowledged == [("e", "episode_return"), ("e", "progression")]
     assert (queue.num_sent, queue.num_failed, queue.problem) == (1, 0, None)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("tells", "num_selects"), [(True, 0), (False, 1)])
+async def test_a_store_that_tells_what_came_lately_is_not_read(
+    *, tells: bool, num_selects: int
+) -> None:
+    store, log = FakeStore(), FakeLog()
+    store.tells_acknowledged = tells
+
+    await send(store, log, FEEDBACK)
+
+    assert len(log.acknowledged) == 2
+    assert store.num_selects == num_selects
 
 
 @pytest.mark.asyncio
@@ -182,8 +205,9 @@ async def test_a_gateway_that_cannot_be_asked_is_trusted(*, confirms: bool) -> N
 @pytest.mark.asyncio
 async def test_a_store_that_hangs_does_not_hold_up_the_end() -> None:
     class HangingStore(FakeStore):
-        async def send_feedback(self, *_: object) -> None:
+        async def send_feedback(self, *_: object) -> str:
             await asyncio.Event().wait()
+            raise AssertionError
 
     store, log = HangingStore(), FakeLog()
     queue = FeedbackQueue(store, log, store=store)

@@ -13,6 +13,7 @@ from pytest_babyai.errors import (
 from pytest_babyai.gateway.client import Gateway, open_gateway
 from pytest_babyai.gateway.inference import Inference, new_episode_id
 from pytest_babyai.records import Usage
+from tests.patience import PATIENCE_S
 from tests.unit.gateway.gateway_fakes import (
     FakeProvider,
     completing,
@@ -119,13 +120,13 @@ async def test_a_cancelled_inference_hangs_up_on_the_provider(
 
     provider.answer = ask_and_hang
     task = asyncio.ensure_future(gateway.infer(request()))
-    assert await asyncio.to_thread(asked.wait, 10)
+    assert await asyncio.to_thread(asked.wait, PATIENCE_S)
 
     task.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await asyncio.to_thread(provider.hung_up.wait, 10)
+    assert await asyncio.to_thread(provider.hung_up.wait, PATIENCE_S)
 
 
 async def test_a_closed_gateway_says_so(config_dir: Path) -> None:

@@ -23,6 +23,7 @@ from pytest_babyai.gateway.workflow_evaluations import (
 from pytest_babyai.journal import RUNS_DIRECTORY, create_run
 from pytest_babyai.journal.feedback_log import FeedbackLog, acknowledged_feedback
 from pytest_babyai.records import EpisodeSpec
+from tests.patience import PATIENCE_S, until_answered
 from tests.unit.gateway.gateway_fakes import configuration_of
 from tests.unit.gateway.stored_play import play, rows_of, with_prices_and_metrics
 from tests.unit.journal.journal_samples import RECORDING, entry, key, manifest
@@ -59,7 +60,7 @@ async def test_a_store_that_dies_costs_no_episode_and_is_told_later(
         feedback = feedback_of(before)
         assert feedback is not None
         queue.put(feedback)
-        await queue.drain(timeout_s=5)
+        await queue.drain(timeout_s=PATIENCE_S)
         await evaluations.drain(timeout_s=0.1)
         await gateway.close()
         journal.append(entry(key=key(200), outcome=before))
@@ -71,7 +72,7 @@ async def test_a_store_that_dies_costs_no_episode_and_is_told_later(
     told = [await asyncio.to_thread(call_record, tmp_path) for _ in range(2)]
 
     assert [line.split(": ")[1] for (line,) in told] == [
-        "feedback of 1 episodes sent, 0 had been",
+        "feedback of 1 episode sent, 0 had been",
         "feedback of 0 episodes sent, 1 had been",
     ]
     with EmbeddedStore(tmp_path / "store") as again:
@@ -91,8 +92,11 @@ async def play_one(gateway: Gateway, evaluations: WorkflowEvaluations, seed: int
 
 async def wait_for_rows(queries: ClickHouseStore, outcome: EpisodeResult) -> None:
     ids = [step.inference_id for step in outcome.steps if step.inference_id]
-    while len(await queries.usages(ids)) < len(ids):  # noqa: ASYNC110 - no event tells it
-        await asyncio.sleep(0.05)
+
+    async def are_stored() -> bool:
+        return len(await queries.usages(ids)) == len(ids)
+
+    await until_answered(are_stored)
 
 
 def call_record(root: Path) -> list[str]:

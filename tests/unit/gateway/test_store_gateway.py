@@ -12,6 +12,7 @@ import pytest_asyncio
 from pytest_babyai.gateway.client import import_tensorzero
 from pytest_babyai.gateway.inference import new_episode_id
 from pytest_babyai.gateway.store import EmbeddedStore
+from tests.patience import until_answered
 from tests.unit.gateway.clickhouse_fakes import ask, need_chdb
 from tests.unit.gateway.gateway_fakes import FakeProvider, edit
 
@@ -62,12 +63,15 @@ async def infer(client: Any, episode_id: str, **options: Any) -> Any:
 
 async def found(store: EmbeddedStore, query: str) -> list[dict[str, Any]]:
     """The rows of a query, as soon as there are any: the gateway writes behind our backs."""
-    for _ in range(600):
+    lines: list[str] = []
+
+    async def are_there() -> bool:
         text = await asyncio.to_thread(ask, store, f"{query} FORMAT JSONEachRow")
-        if text:
-            return [json.loads(line) for line in text.splitlines()]
-        await asyncio.sleep(0.05)
-    raise AssertionError(query)
+        lines.extend(text.splitlines())
+        return bool(lines)
+
+    await until_answered(are_there)
+    return [json.loads(line) for line in lines]
 
 
 async def stored(client: Any, store: EmbeddedStore, episode_id: str) -> str:

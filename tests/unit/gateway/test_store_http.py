@@ -13,6 +13,7 @@ import pytest
 
 from pytest_babyai.gateway.clickhouse.engine import Result
 from pytest_babyai.gateway.clickhouse.failures import EngineError
+from tests.patience import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -281,8 +282,7 @@ async def test_a_lease_is_held_until_its_holder_is_gone(served: Served) -> None:
         "headers": [],
     }
     holding = asyncio.create_task(served.application(scope, messages.get, send))
-    while len(sent) < 2:  # noqa: ASYNC110 - there is nothing to be told by
-        await asyncio.sleep(0)
+    await until(lambda: len(sent) == 2)
     assert not holding.done()
     await messages.put({"type": "http.disconnect"})
     await holding

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from pytest_babyai.gateway.clickhouse.failures import EngineError
 from pytest_babyai.gateway.clickhouse.insert_log import InsertLog, Record, Target
 from pytest_babyai.gateway.clickhouse.inserts import InsertQueue, Pace, can_be_merged
 from pytest_babyai.gateway.clickhouse.writing import Writer
+from tests.patience import until
 from tests.unit.gateway.clickhouse_fakes import DISK_FULL, FakeEngine
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ async def test_enough_rows_are_written_though_nobody_reads(tmp_path: Path) -> No
     with queue_of(engine, tmp_path) as queue:
         for number in range(100, 120):
             await queue.acknowledge(record(f'{{"a":{number}}}'))
-        while not engine.inserts:  # noqa: ASYNC110 - a thread writes
-            await asyncio.sleep(0.001)
+        await until(lambda: engine.inserts)
 
 
 @pytest.mark.asyncio
@@ -82,8 +81,7 @@ async def test_old_rows_are_written_though_nobody_reads(tmp_path: Path) -> None:
     engine = FakeEngine()
     with queue_of(engine, tmp_path, PACE._replace(max_age_s=0.0)) as queue:
         await queue.acknowledge(record('{"a":1}'))
-        while not engine.inserts:  # noqa: ASYNC110 - a thread writes
-            await asyncio.sleep(0.001)
+        await until(lambda: engine.inserts)
 
 
 @pytest.mark.asyncio

@@ -28,6 +28,9 @@ class FakeStore:
         self.queries: list[Sequence[str]] = []
         self._known_at = known_at
 
+    async def acknowledged(self, ids: Sequence[str]) -> set[str]:
+        raise NotImplementedError
+
     async def stored(self, inference_ids: Sequence[str]) -> set[str]:
         return set(await self.usages(inference_ids))
 

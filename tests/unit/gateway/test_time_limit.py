@@ -1,3 +1,5 @@
+"""One time limit for many calls, on a loop of virtual time."""
+
 from __future__ import annotations
 
 import asyncio
@@ -5,63 +7,73 @@ import asyncio
 import pytest
 
 from pytest_babyai.gateway.time_limit import TimeLimit
-
-pytestmark = pytest.mark.asyncio
-
-
-async def test_a_call_in_time_gives_its_result() -> None:
-    assert await TimeLimit(5).wait_for(asyncio.sleep(0, "done")) == "done"
+from tests.unit.virtual_time import loop_time_s, run_virtually
 
 
-async def test_a_call_that_takes_too_long_is_cancelled() -> None:
-    hanging: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+def test_a_call_in_time_gives_its_result() -> None:
+    async def main() -> object:
+        return await TimeLimit(5).wait_for(asyncio.sleep(4.9, "done"))
 
-    with pytest.raises(TimeoutError):
-        await TimeLimit(0.01).wait_for(hanging)
-
-    assert hanging.cancelled()
+    assert run_virtually(main) == "done"
 
 
-async def test_calls_that_started_later_are_overdue_later() -> None:
-    limit = TimeLimit(0.05)
-    ended: list[str] = []
+def test_a_call_that_takes_too_long_is_cancelled() -> None:
+    async def main() -> tuple[bool, float]:
+        hanging: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with pytest.raises(TimeoutError):
+            await TimeLimit(5).wait_for(hanging)
+        return hanging.cancelled(), loop_time_s()
+
+    assert run_virtually(main) == (True, 5.0)
+
+
+def test_calls_that_started_later_are_overdue_later() -> None:
+    limit = TimeLimit(5)
+    ended: list[tuple[str, float]] = []
 
     async def hang(name: str, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
         try:
             await limit.wait_for(asyncio.Event().wait())
         except TimeoutError:
-            ended.append(name)
+            ended.append((name, loop_time_s()))
 
-    await asyncio.gather(hang("late", 0.02), hang("early", 0), hang("latest", 0.04))
+    async def main() -> None:
+        await asyncio.gather(hang("late", 2), hang("early", 0), hang("latest", 4))
 
-    assert ended == ["early", "late", "latest"]
+    run_virtually(main)
 
-
-async def test_the_limit_holds_again_after_a_quiet_time() -> None:
-    limit = TimeLimit(0.01)
-    await limit.wait_for(asyncio.sleep(0))
-    await asyncio.sleep(0.03)
-
-    with pytest.raises(TimeoutError):
-        await limit.wait_for(asyncio.Event().wait())
+    assert ended == [("early", 5.0), ("late", 7.0), ("latest", 9.0)]
 
 
-async def test_a_call_keeps_its_own_error() -> None:
+def test_the_limit_holds_again_after_a_quiet_time() -> None:
+    async def main() -> float:
+        limit = TimeLimit(5)
+        await limit.wait_for(asyncio.sleep(0))
+        await asyncio.sleep(15)
+        with pytest.raises(TimeoutError):
+            await limit.wait_for(asyncio.Event().wait())
+        return loop_time_s()
+
+    assert run_virtually(main) == 20.0
+
+
+def test_a_call_keeps_its_own_error() -> None:
     async def broken() -> None:
         raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
-        await TimeLimit(5).wait_for(broken())
+        run_virtually(lambda: TimeLimit(5).wait_for(broken()))
 
 
-async def test_cancelling_the_waiter_cancels_the_call() -> None:
-    hanging: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    waiter = asyncio.ensure_future(TimeLimit(5).wait_for(hanging))
-    await asyncio.sleep(0)
+def test_cancelling_the_waiter_cancels_the_call() -> None:
+    async def main() -> bool:
+        hanging: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = asyncio.ensure_future(TimeLimit(5).wait_for(hanging))
+        await asyncio.sleep(0)
+        waiter.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        return hanging.cancelled()
 
-    waiter.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await waiter
-
-    assert hanging.cancelled()
+    assert run_virtually(main)
