@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from pytest_babyai.commands import command_parser
+from pytest_babyai.commands import parse_command
 from pytest_babyai.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: the command's own, or 4 with one line on standard error.
     """
-    chosen = command_parser().parse_args(arguments)
+    try:
+        chosen = parse_command(arguments)
+    except UsageError as error:
+        print(f"pytest_babyai: {error}", file=sys.stderr)
+        return USAGE_ERROR
     lines = iter(chosen.lines(chosen))
     try:
         while True:

@@ -28,12 +28,15 @@ def packaged(directory: str) -> Path:
     return installed if installed.is_dir() else package.parent / directory
 
 
-def find_config(chosen: Path | None, places: Iterable[Path]) -> Path:
+def find_config(
+    chosen: Path | None, places: Iterable[Path], *, option: str = "--babyai-config"
+) -> Path:
     """Finds the configuration directory.
 
     Args:
         chosen: The directory that the user named, None for a search.
         places: Directories whose ``config`` is tried, in order, before the packaged one.
+        option: Where the user named it, for error lines.
 
     Raises:
         SettingsError: The chosen directory holds no TensorZero configuration.
@@ -42,9 +45,9 @@ def find_config(chosen: Path | None, places: Iterable[Path]) -> Path:
         candidates = [place / CONFIG for place in places]
         return next(filter(_is_config, candidates), packaged(CONFIG))
     if not chosen.is_dir():
-        raise SettingsError(f"--babyai-config: there is no directory {chosen}")
+        raise SettingsError(f"{option}: there is no directory {chosen}")
     if not _is_config(chosen):
-        raise SettingsError(f"--babyai-config: {chosen} holds no {TENSORZERO_FILE}")
+        raise SettingsError(f"{option}: {chosen} holds no {TENSORZERO_FILE}")
     return chosen
 
 

@@ -91,7 +91,10 @@ def _lines(chosen: argparse.Namespace) -> Generator[str, None, int]:
         evaluate_rules,
         parse_rules,
     )
+    from pytest_babyai.reporting.artifacts import check_place
 
+    if chosen.md is not None:
+        check_place("--md", chosen.md)
     rules = parse_rules(chosen.fail, "--fail") if chosen.fail else ()
     _check_metrics(chosen.metric)
     old, new = _side(chosen, "reference"), _side(chosen, "candidate")

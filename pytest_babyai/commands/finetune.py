@@ -104,6 +104,33 @@ def _lines(chosen: argparse.Namespace) -> Iterator[str]:
     yield from fine_tuning.run(dataset, request)
 
 
+def check_options(chosen: argparse.Namespace) -> None:
+    """Refuses what could not be fine-tuned, before there is any data.
+
+    Raises:
+        SettingsError: An option is wrong, or there is no configuration to add a variant to.
+        ConfigurationError: The configuration is wrong.
+    """
+    fine_tuning_of(chosen)
+    _hyperparameters(chosen)
+
+
+def check_model_of(chosen: argparse.Namespace) -> None:
+    """Refuses a model that cannot be fine-tuned; one of OpenAI's is asked about there.
+
+    Raises:
+        SettingsError: None is named, and the project's is not the offline one.
+        CredentialsError: The key is missing or refused.
+        FineTuningError: The provider knows no such model, refuses, or is out of reach.
+    """
+    from pytest_babyai.finetuning.fine_tune import OPENAI, provider_of
+    from pytest_babyai.finetuning.launch import check_model
+
+    model = _model(chosen)
+    if provider_of(model) == OPENAI:
+        check_model(model, _openai())
+
+
 def fine_tuning_of(chosen: argparse.Namespace) -> FineTuning:
     """Returns what fine-tunes for a project.
 

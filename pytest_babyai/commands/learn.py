@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
 import sys
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_babyai.commands.foreground import run_to_its_end
+from pytest_babyai.commands.learning_state import LearningState, read_state, write_state
 from pytest_babyai.commands.places import add_root, journal_of
-from pytest_babyai.errors import SettingsError
+from pytest_babyai.errors import SettingsError, UsageError
+from pytest_babyai.settings.defaults import TEACHER
 
 if TYPE_CHECKING:
     import argparse
@@ -27,8 +28,6 @@ DIRECTORY: Final = ".babyai/learn"
 
 STATE_FILE: Final = "state.json"
 HUMAN_MODEL: Final = "offline_human"
-TEACHER: Final = "history_and_reasoning"
-_SUFFIX: Final = "_sft"
 _NUM_STEPS: Final = 5
 _FAILED_TESTS: Final = 1
 
@@ -68,24 +67,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.set_defaults(lines=_lines)
 
 
-@dataclass
-class LearningState:
-    """How far the loop is; kept in a file.
-
-    Attributes:
-        options: What it was started with; other options are another loop.
-        known_runs: Runs of the journal before a step by name of the step, so that the one that it
-            makes is known even if nobody lives to note it.
-        runs: Run by name of the step, once it is finished.
-        done: Steps that are finished.
-    """
-
-    options: dict[str, Any]
-    known_runs: dict[str, list[str]] = field(default_factory=dict)
-    runs: dict[str, str] = field(default_factory=dict)
-    done: list[str] = field(default_factory=list)
-
-
 class Loop:
     """The five steps of a project's loop.
 
@@ -105,6 +86,25 @@ class Loop:
     def data(self) -> Path:
         """The training data."""
         return self.directory / "data.jsonl"
+
+    def check(self) -> None:
+        """Refuses options of later steps before the first one is begun.
+
+        Raises:
+            UsageError: A condition is none, or nothing could be fine-tuned.
+        """
+        from pytest_babyai.commands.finetune import check_model_of, check_options
+        from pytest_babyai.finetuning.conditions import parse_conditions
+
+        if "fine-tune" in self.state.done:
+            return
+        parse_conditions([self._chosen.where])
+        fine_tuning = self._parsed(*self._fine_tuning())
+        check_options(fine_tuning)
+        try:
+            check_model_of(fine_tuning)
+        except UsageError as error:
+            raise type(error)(f"--base, the --model of finetune: {error}") from None
 
     def lines(self) -> Generator[str, None, int]:
         """Yields the progress; returns the exit code."""
@@ -143,16 +143,21 @@ class Loop:
         return 0
 
     def _fine_tune(self) -> Generator[str, None, int]:
-        options = [str(self.data)]
-        options += [f"--model={self._chosen.base}"] if self._chosen.base else []
-        options += [f"--epochs={self._chosen.epochs}"] if self._chosen.epochs else []
-        options += ["--force"] if self._chosen.force else []
-        yield from self._command("finetune", *options)
+        yield from self._command(*self._fine_tuning())
         return 0
 
+    def _fine_tuning(self) -> list[str]:
+        options = [f"--model={self._chosen.base}"] if self._chosen.base else []
+        options += [f"--epochs={self._chosen.epochs}"] if self._chosen.epochs else []
+        options += ["--force"] if self._chosen.force else []
+        return ["finetune", str(self.data), *options]
+
     def _evaluate(self) -> Generator[str, None, int]:
+        from pytest_babyai.finetuning.tuned_variant import VARIANT_SUFFIX
+
         teacher = self._chosen.teacher
-        variants = ",".join(dict.fromkeys([*self._variants(), teacher, f"{teacher}{_SUFFIX}"]))
+        names = [*self._variants(), teacher, f"{teacher}{VARIANT_SUFFIX}"]
+        variants = ",".join(dict.fromkeys(names))
         options = [f"--babyai-variants={variants}", f"--babyai-reference={teacher}"]
         if self._chosen.evaluation_episodes is not None:
             options.append(f"--babyai-episodes={self._chosen.evaluation_episodes}")
@@ -186,39 +191,51 @@ class Loop:
         return find_config(None, [self._chosen.root])
 
     def _variants(self) -> Sequence[str]:
-        from pytest_babyai.gateway.configuration import FINE_TUNED_MODEL, read_configuration
+        from pytest_babyai.gateway.configuration import read_configuration
 
         declared = read_configuration(self._config_dir(), None, os.environ, check_credentials=False)
-        return [name for name in declared.variants if FINE_TUNED_MODEL not in name]
+        return declared.variants
 
     def _pytest(self, step: str, options: Sequence[str]) -> Generator[str, None, int]:
         """Runs or resumes the run of a step; its output goes where ours does."""
-        known = self.state.known_runs.setdefault(step, self._run_ids())
+        self.state.known_runs.setdefault(step, self._run_ids())
         self._write()
-        new = [run for run in self._run_ids() if run not in known]
+        run = self.state.run_of(step, self._run_ids())
         model = [f"--babyai-model={self._chosen.model}"] if self._chosen.model else []
-        resume = [f"--babyai-resume={new[-1]}"] if new else []
+        resume = [f"--babyai-resume={run}"] if run else []
         arguments = [self._chosen.evals, *options, *model, *resume]
         yield f"pytest {shlex.join(arguments)}"
-        code = subprocess.run(  # noqa: S603 - pytest, with the user's own words
-            [sys.executable, "-m", "pytest", "--quiet", *arguments],
-            cwd=self._chosen.root,
-            check=False,
-        ).returncode
-        new = [run for run in self._run_ids() if run not in known]
-        if new:
-            self.state.runs[step] = new[-1]
-            self._write()
+        program = [sys.executable, "-m", "pytest", "--quiet", *arguments]
+        code, is_interrupted = run_to_its_end(program, self._chosen.root)
+        self._note_run(step)
+        if is_interrupted and not code:
+            raise KeyboardInterrupt  # it had just finished, and the next step is not wanted
+        if code in {0, _FAILED_TESTS} and step not in self.state.runs:
+            raise SettingsError(
+                f"{self._chosen.evals}: the journal has no run of it; the loop needs a test that "
+                "is marked with babyai, and a journal that is on"
+            )
         if code:
-            yield f"pytest ended with exit code {code}; the same command goes on from here"
+            how = "was interrupted" if is_interrupted else f"ended with exit code {code}"
+            yield f"pytest {how}; the same command goes on from here"
         return code
 
-    def _command(self, *arguments: str) -> Iterator[str]:
-        from pytest_babyai.commands import command_parser
+    def _note_run(self, step: str) -> None:
+        run = self.state.run_of(step, self._run_ids())
+        if run is not None:
+            self.state.runs[step] = run
+        else:  # what somebody plays before the command is given again is not this step's
+            del self.state.known_runs[step]
+        self._write()
 
-        root = ["--root", str(self._chosen.root)]
-        chosen = command_parser().parse_args([*arguments, *root])
+    def _command(self, *arguments: str) -> Iterator[str]:
+        chosen = self._parsed(*arguments)
         yield from chosen.lines(chosen)
+
+    def _parsed(self, *arguments: str) -> argparse.Namespace:
+        from pytest_babyai.commands import parse_command
+
+        return parse_command([*arguments, "--root", str(self._chosen.root)])
 
     def _run_ids(self) -> list[str]:
         from pytest_babyai.journal import list_runs
@@ -229,15 +246,12 @@ class Loop:
     def _read(self) -> LearningState:
         path = self.directory / STATE_FILE
         options = {name: getattr(self._chosen, name) for name in _OPTIONS}
-        if self._chosen.fresh or not path.is_file():
+        state = None if self._chosen.fresh else read_state(path)
+        if state is None or not state.has_begun(self._run_ids()):
             return LearningState(options)
-        try:
-            state = LearningState(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            raise SettingsError(f"{path}: damaged; --fresh begins anew") from None
         changed = [name for name in _OPTIONS if state.options.get(name) != options[name]]
         if changed:
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
+            flags = ", ".join(_flag(name) for name in changed)
             raise SettingsError(
                 f"{path}: this loop was started with other values of {flags}; repeat them, or "
                 "begin anew with --fresh"
@@ -245,14 +259,11 @@ class Loop:
         return state
 
     def _write(self) -> None:
-        from pytest_babyai.journal.files import replace_file
+        write_state(self.directory / STATE_FILE, self.state)
 
-        path = self.directory / STATE_FILE
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            replace_file(path, json.dumps(asdict(self.state), indent=1).encode())
-        except OSError as error:
-            raise SettingsError(f"{error.filename or path}: {error.strerror or error}") from None
+
+def _flag(name: str) -> str:
+    return name if name == "evals" else f"--{name.replace('_', '-')}"
 
 
 _OPTIONS: Final = (
@@ -264,6 +275,7 @@ def _lines(chosen: argparse.Namespace) -> Generator[str, None, int]:
     chosen.root = chosen.root.absolute()
     chosen.model = chosen.model or _project_model(chosen.root)
     loop = Loop(chosen)
+    loop.check()
     code = yield from loop.lines()
     if not code:
         yield f"open {loop.directory / 'report.html'}"

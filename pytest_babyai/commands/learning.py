@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_babyai.commands.places import journal_of
+from pytest_babyai.commands.places import run_of
 from pytest_babyai.errors import SettingsError
+from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE, STORE_DIRECTORY, TEACHER
 
 if TYPE_CHECKING:
     import argparse
@@ -21,15 +22,12 @@ if TYPE_CHECKING:
 STORE: Final = "store"
 """Stands for a store in the place of a run."""
 
-CLICKHOUSE_VARIABLE: Final = "TENSORZERO_CLICKHOUSE_URL"
-DEFAULT_VARIANT: Final = "history_and_reasoning"
-
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options that say where a store and the configuration are."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--store", type=Path, metavar="DIR", help="the embedded store (default: .babyai/store)"
+        "--store", type=Path, metavar="DIR", help=f"the embedded store (default: {STORE_DIRECTORY})"
     )
     where.add_argument(
         "--clickhouse-url",
@@ -50,10 +48,7 @@ def config_dir_of(chosen: argparse.Namespace) -> Path:
     """
     from pytest_babyai.project import find_config
 
-    config: Path | None = chosen.config
-    if config is not None and not config.is_dir():
-        raise SettingsError(f"--config: there is no directory {config}")
-    return find_config(config, [chosen.root])
+    return find_config(chosen.config, [chosen.root], option="--config")
 
 
 @contextmanager
@@ -71,13 +66,12 @@ def source_of(chosen: argparse.Namespace) -> Iterator[EpisodeSource[Any]]:
             yield source
         return
     from pytest_babyai.finetuning.recorded import RunSource
-    from pytest_babyai.journal import open_run
 
     if chosen.run or chosen.store or chosen.clickhouse_url:
         raise SettingsError(
             f"--run, --store and --clickhouse-url go with {STORE!r}, not with run {chosen.source!r}"
         )
-    yield RunSource(open_run(journal_of(chosen), chosen.source), configuration, chosen.variant)
+    yield RunSource(run_of(chosen, chosen.source), configuration, chosen.variant)
 
 
 @contextmanager
@@ -95,7 +89,7 @@ def _stored(
             opened,
             configuration,
             name=name,
-            variant=chosen.variant or DEFAULT_VARIANT,
+            variant=chosen.variant or TEACHER,
             run=chosen.run,
         )
 
@@ -103,7 +97,7 @@ def _stored(
 @contextmanager
 def _clickhouse(chosen: argparse.Namespace) -> Iterator[tuple[str, str]]:
     """Yields the URL of the store, and its name without a password."""
-    from pytest_babyai.gateway.store import STORE_DIRECTORY, EmbeddedStore
+    from pytest_babyai.gateway.store import EmbeddedStore
     from pytest_babyai.gateway.store_failures import public_url
 
     url = chosen.clickhouse_url or (None if chosen.store else os.environ.get(CLICKHOUSE_VARIABLE))

@@ -9,20 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_babyai.commands.places import RUN_HELP, add_root, journal_of
+from pytest_babyai.commands.places import RUN_HELP, add_root, run_of
 from pytest_babyai.errors import SettingsError
+from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Generator, Sequence
 
     from pytest_babyai.gateway.feedback import FeedbackQueue
-    from pytest_babyai.gateway.store_queries import ClickHouseStore, GatewayStore
+    from pytest_babyai.gateway.store_place import StorePlace
+    from pytest_babyai.gateway.store_queries import StoreQueries
     from pytest_babyai.journal import RunLog
     from pytest_babyai.journal.feedback_log import FeedbackLog
     from pytest_babyai.records import EpisodeResult
 
-_CLICKHOUSE_VARIABLE: Final = "TENSORZERO_CLICKHOUSE_URL"
 _TIMEOUT_S: Final = 600.0
 _NOT_ALL_SENT: Final = 1
 
@@ -36,59 +37,46 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--store", type=Path, metavar="DIR", help="the embedded store of the run")
     where.add_argument(
-        "--clickhouse-url", metavar="URL", help=f"its ClickHouse (default: ${_CLICKHOUSE_VARIABLE})"
+        "--clickhouse-url", metavar="URL", help=f"its ClickHouse (default: ${CLICKHOUSE_VARIABLE})"
     )
     where.add_argument("--gateway-url", metavar="URL", help="its TensorZero gateway")
     add_root(parser)
     parser.set_defaults(lines=_lines)
 
 
-@dataclass(frozen=True)
-class Target:
-    """Where feedback is sent to: a gateway that runs, or an embedded one on a database."""
-
-    gateway_url: str | None = None
-    clickhouse_url: str | None = None
-
-    def store(self) -> ClickHouseStore | GatewayStore:
-        """Returns what the store is asked through."""
-        from pytest_babyai.gateway.store_queries import ClickHouseStore, GatewayStore
-
-        if self.clickhouse_url is not None:
-            return ClickHouseStore(self.clickhouse_url)
-        return GatewayStore(self.gateway_url or "", os.environ.get("TENSORZERO_API_KEY"))
-
-
 def _lines(chosen: argparse.Namespace) -> Generator[str, None, int]:
-    from pytest_babyai.journal import open_run
     from pytest_babyai.journal.feedback_log import FeedbackLog
     from pytest_babyai.journal.files import RunLock
 
-    log = open_run(journal_of(chosen), chosen.run)
+    log = run_of(chosen, chosen.run)
     with ExitStack() as stack:
         stack.callback(RunLock(log.directory).release)
         feedback_log = FeedbackLog(log.directory)
         stack.callback(feedback_log.close)
-        target = _target(chosen, stack)
-        sent = asyncio.run(record_run(log, feedback_log, target))
+        place = _place(chosen, stack)
+        sent = asyncio.run(record_run(log, feedback_log, place))
     yield from sent.lines(log.run_id)
     return _NOT_ALL_SENT if sent.num_failed else 0
 
 
-def _target(chosen: argparse.Namespace, stack: ExitStack) -> Target:
+def _place(chosen: argparse.Namespace, stack: ExitStack) -> StorePlace:
+    from pytest_babyai.gateway.store_place import StorePlace
+
     if chosen.gateway_url is not None:
-        return Target(gateway_url=chosen.gateway_url)
+        return StorePlace(gateway_url=chosen.gateway_url)
     if chosen.store is not None:
         from pytest_babyai.gateway.store import EmbeddedStore
 
-        return Target(clickhouse_url=stack.enter_context(EmbeddedStore(chosen.store)).url)
-    clickhouse_url = chosen.clickhouse_url or os.environ.get(_CLICKHOUSE_VARIABLE)
+        if not chosen.store.is_dir():  # a new store knows none of the episodes
+            raise SettingsError(f"--store: there is no store in {chosen.store}")
+        return StorePlace(clickhouse_url=stack.enter_context(EmbeddedStore(chosen.store)).url)
+    clickhouse_url = chosen.clickhouse_url or os.environ.get(CLICKHOUSE_VARIABLE)
     if not clickhouse_url:
         raise SettingsError(
             "nowhere to record to: name the store of the run with --store DIR, "
             "--clickhouse-url URL or --gateway-url URL"
         )
-    return Target(clickhouse_url=clickhouse_url)
+    return StorePlace(clickhouse_url=clickhouse_url)
 
 
 @dataclass(frozen=True)
@@ -109,21 +97,24 @@ class Recorded:
 
     def lines(self, run_id: str) -> Generator[str, None, None]:
         """Yields what is told about it."""
-        yield f"run {run_id}: feedback of {self.num_sent} episodes sent, {self.num_before} had been"
+        from pytest_babyai.reporting.numbers import count_of
+
+        sent = count_of(self.num_sent, "episode")
+        yield f"run {run_id}: feedback of {sent} sent, {self.num_before:,} had been"
         if self.num_failed:
-            yield f"{self.num_failed} episodes could not be recorded: {self.problem}"
+            yield f"{count_of(self.num_failed, 'episode')} could not be recorded: {self.problem}"
 
 
-async def record_run(log: RunLog, feedback_log: FeedbackLog, target: Target) -> Recorded:
+async def record_run(log: RunLog, feedback_log: FeedbackLog, place: StorePlace) -> Recorded:
     """Sends the feedback of a run that is not acknowledged yet.
 
     Args:
         log: The run.
         feedback_log: Its acknowledgements.
-        target: Where to.
+        place: Where to.
 
     Raises:
-        UsageError: The target cannot be used, or the run cannot be read.
+        UsageError: The store cannot be used, or the run cannot be read.
     """
     from pytest_babyai.gateway.client import open_gateway
     from pytest_babyai.gateway.feedback import METRICS, FeedbackQueue
@@ -136,11 +127,11 @@ async def record_run(log: RunLog, feedback_log: FeedbackLog, target: Target) -> 
     ]
     gateway = await open_gateway(
         feedback_configuration(),
-        gateway_url=target.gateway_url,
-        clickhouse_url=target.clickhouse_url,
+        gateway_url=place.gateway_url,
+        clickhouse_url=place.clickhouse_url,
     )
     try:
-        store = target.store()
+        store = place.queries()
         queue = FeedbackQueue(gateway, feedback_log, store=store)
         await _send(queue, pending, log.run_id)
         await _complete_evaluations(log, results, store)
@@ -162,7 +153,7 @@ async def _send(queue: FeedbackQueue, results: Sequence[EpisodeResult], run_id: 
 
 
 async def _complete_evaluations(
-    log: RunLog, results: Sequence[EpisodeResult], store: ClickHouseStore | GatewayStore
+    log: RunLog, results: Sequence[EpisodeResult], store: StoreQueries | None
 ) -> None:
     """Enters into their evaluation runs the episodes that were played while the store was gone."""
     from pytest_babyai.gateway.inference import episode_tags

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_babyai.commands.places import RUN_HELP, add_root, journal_of
+from pytest_babyai.commands.places import RUN_HELP, add_root, run_of
 from pytest_babyai.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -41,20 +41,26 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _lines(chosen: argparse.Namespace) -> Iterator[str]:
-    from pytest_babyai.journal import open_run
-
     wanted = {kind: getattr(chosen, kind) for kind in KINDS}
     files = {kind: path for kind, path in wanted.items() if path is not None}
     if not files and chosen.screenshot is None:
         raise SettingsError(
             "nothing to write; give --html, --md, --csv, --parquet, --charts or --screenshot"
         )
-    log = open_run(journal_of(chosen), chosen.run)
+    _check_places(files)
+    log = run_of(chosen, chosen.run)
     for path in _written(log, files):
         yield f"{path} written"
     if chosen.screenshot is not None:
         _take_screenshot(log, files, chosen.screenshot, chosen.at)
         yield f"{chosen.screenshot} written"
+
+
+def _check_places(files: Mapping[str, Path]) -> None:
+    from pytest_babyai.reporting.artifacts import check_place
+
+    for kind, path in files.items():
+        check_place(f"--{kind}", path, is_directory=kind == "charts")
 
 
 def _written(log: RunLog, files: Mapping[str, Path]) -> Iterator[Path]:

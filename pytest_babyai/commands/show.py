@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from pytest_babyai.commands.places import RUN_HELP, add_root, journal_of
+from pytest_babyai.commands.places import RUN_HELP, add_root, run_of
 
 if TYPE_CHECKING:
     import argparse
@@ -23,10 +23,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _lines(chosen: argparse.Namespace) -> Iterator[str]:
-    from pytest_babyai.journal import open_run
     from pytest_babyai.reporting.numbers import symbols_for
     from pytest_babyai.reporting.runs import show_lines
 
-    log = open_run(journal_of(chosen), chosen.run)
+    log = run_of(chosen, chosen.run)
     symbols = symbols_for(sys.stdout.encoding)
     yield from show_lines(log, chosen.nodeid, verbose=chosen.verbose, symbols=symbols)

@@ -7,6 +7,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_babyai.settings.defaults import STORE_DIRECTORY
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command."""
-    from pytest_babyai.gateway.store import STORE_DIRECTORY
-
     parser = commands.add_parser("store", help="run the embedded store and print its URL")
     parser.add_argument(
         "--directory",

@@ -62,7 +62,7 @@ class OfflineServer:
         slip_rate: float | None = None,
         models_dir: Path | None = None,
         python: str = sys.executable,
-        start_timeout_s: float = 10.0,
+        start_timeout_s: float = 60.0,
     ) -> None:
         values = {
             "host": host,

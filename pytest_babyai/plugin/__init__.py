@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_babyai.plugin.options import add_options, check_options, complete_options
+from pytest_babyai.plugin.options import (
+    add_options,
+    check_options,
+    complete_options,
+    refuse_unknown_options,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     import pandas as pd
 
     from pytest_babyai.records import Episode
@@ -32,9 +39,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
-def pytest_load_initial_conftests(args: list[str]) -> None:
-    """Completes options that stand without a value."""
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(
+    parser: pytest.Parser, args: list[str]
+) -> Generator[None, object, object]:
+    """Completes options that stand without a value, and refuses those that there are not."""
     complete_options(args)
+    result = yield  # a conftest.py may add options
+    refuse_unknown_options(parser, args)
+    return result
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -8,6 +8,7 @@ together with one of the selected episodes: ``-k goto`` and ``-k "history and no
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,41 +32,52 @@ def is_analysis(item: pytest.Item) -> bool:
 
 
 def kept_analyses(
-    config: pytest.Config, before: Iterable[pytest.Item], after: Sequence[pytest.Item]
+    config: pytest.Config, analyses: Sequence[pytest.Item], selected: Sequence[pytest.Item]
 ) -> list[pytest.Item]:
     """Returns the analyses to run: those selected, and those that follow selected episodes.
 
     Args:
         config: Of the session.
-        before: All items that were collected.
-        after: What other plugins have left of them.
+        analyses: All that were collected.
+        selected: The items, episodes and analyses, that other plugins have left.
     """
-    left = set(after)
-    episodes = [item for item in after if item.get_closest_marker("babyai") is not None]
-    return [
-        item
-        for item in before
-        if is_analysis(item) and (item in left or _follows(config, item, episodes))
-    ]
+    left = set(selected)
+    missing = [item for item in analyses if item not in left]
+    if not missing:
+        return list(analyses)
+    episodes = [item for item in selected if item.get_closest_marker("babyai") is not None]
+    asked = _Asked(config)
+    follow = {item for item in missing if _follows(asked, item, episodes)}
+    return [item for item in analyses if item in left or item in follow]
 
 
-def _follows(config: pytest.Config, item: pytest.Item, episodes: Sequence[pytest.Item]) -> bool:
-    keywords, marks = config.option.keyword.strip(), config.option.markexpr.strip()
-    by_keyword = Expression.compile(keywords) if keywords else None
-    by_mark = Expression.compile(marks) if marks else None
-    if _selected(by_keyword, by_mark, [item]):
+def _follows(asked: _Asked, item: pytest.Item, episodes: Sequence[pytest.Item]) -> bool:
+    if asked.select(item):
         return False  # something else took it out, such as --deselect
-    return any(_selected(by_keyword, by_mark, [item, episode]) for episode in episodes)
+    return any(asked.select(item, episode) for episode in episodes)
 
 
-def _selected(
-    by_keyword: Expression | None, by_mark: Expression | None, items: Sequence[pytest.Item]
-) -> bool:
-    names = _Either([KeywordMatcher.from_item(item) for item in items])
-    marks = _Either([MarkMatcher.from_markers(item.iter_markers()) for item in items])
-    return (by_keyword is None or by_keyword.evaluate(names)) and (
-        by_mark is None or by_mark.evaluate(marks)
-    )
+class _Asked:
+    """What ``-k`` and ``-m`` ask for."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        keywords, marks = config.option.keyword.strip(), config.option.markexpr.strip()
+        self._by_keyword = Expression.compile(keywords) if keywords else None
+        self._by_mark = Expression.compile(marks) if marks else None
+        # Thousands of episodes are asked about once for every analysis.
+        self._names = functools.cache(KeywordMatcher.from_item)
+        self._marks = functools.cache(_mark_matcher)
+
+    def select(self, *items: pytest.Item) -> bool:
+        """Whether they select an item that has the names and marks of all the given ones."""
+        names, marks = self._by_keyword, self._by_mark
+        return (
+            names is None or names.evaluate(_Either([self._names(each) for each in items]))
+        ) and (marks is None or marks.evaluate(_Either([self._marks(each) for each in items])))
+
+
+def _mark_matcher(item: pytest.Item) -> MarkMatcher:
+    return MarkMatcher.from_markers(item.iter_markers())
 
 
 class _Either:
@@ -82,7 +94,8 @@ def count_as_selected(config: pytest.Config, items: Iterable[pytest.Item]) -> No
     """Takes items out of those that the terminal counts as deselected."""
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     deselected = reporter.stats.get("deselected", []) if reporter else []
-    deselected[:] = [item for item in deselected if item not in set(items)]
+    selected = set(items)
+    deselected[:] = [item for item in deselected if item not in selected]
     if reporter and not deselected:
         reporter.stats.pop("deselected", None)
 

@@ -12,7 +12,7 @@ from pytest_babyai.environment import environment_factory
 from pytest_babyai.errors import BaselineError, SettingsError, UsageError
 from pytest_babyai.gate import baseline_path, save_baseline
 from pytest_babyai.plugin.distribution import share_of
-from pytest_babyai.reporting.artifacts import Judged, write_artifacts
+from pytest_babyai.reporting.artifacts import Judged, check_place, write_artifacts
 from pytest_babyai.reporting.github import append_step_summary
 from pytest_babyai.reporting.recorded import NO_PROVENANCE, provenance_of, with_steps
 
@@ -94,20 +94,20 @@ class ArtifactHooks:
                 f"--babyai-save: {path} not written: {results.num_missing:,} episodes were not "
                 "played; finish the run with --babyai-resume"
             )
-        save_baseline(path, results.snapshot())
+        save_baseline(path, results.compared.snapshot)
         yield f"baseline {path} written; commit it"
 
     def _judged(self, report: RunReport) -> Judged:
         session, results = self._session, self._session.results
         journal = session.journal
         try:
-            notes = results.notes()
+            notes = results.compared.notes
         except BaselineError as error:
             notes = (f"not compared: {error}",)
         return Judged(
             report=report,
             provenance=provenance_of(journal.log.manifest) if journal else NO_PROVENANCE,
-            comparisons=tuple(results.comparisons()),
+            comparisons=results.compared.possible,
             notes=notes,
             gates=tuple(results.judged()),
             make_environment=self._environment,
@@ -143,16 +143,8 @@ def check_artifacts(session: EpisodeSession) -> None:
                 f"--babyai-{kind} needs {library.replace('_', '-')}, which is not installed: "
                 f"pip install 'pytest-babyai[{extra}]'"
             )
-        _check_place(f"--babyai-{kind}", path, is_directory=kind == "charts")
+        check_place(f"--babyai-{kind}", path, is_directory=kind == "charts")
     save = session.selection.settings.save
     if save is not None:
-        baseline_path(save, session.selection.baselines)
-
-
-def _check_place(option: str, path: Path, *, is_directory: bool) -> None:
-    if path.exists() and path.is_dir() is not is_directory:
-        found, wanted = ("a directory", "a file") if path.is_dir() else ("a file", "a directory")
-        raise SettingsError(f"{option}: {path} is {found}; give the name of {wanted}")
-    existing = next(parent for parent in path.parents if parent.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise SettingsError(f"{option}: {existing} cannot be written to")
+        named = session.results.place_of("save", save)
+        check_place("--babyai-save", baseline_path(named, session.selection.baselines))

@@ -13,8 +13,8 @@ from pytest_babyai.plugin.storing import open_store
 from pytest_babyai.scheduler import LoopThread
 
 if TYPE_CHECKING:
+    from pytest_babyai.gateway.store_place import StorePlace
     from pytest_babyai.plugin.selection import Selection
-    from pytest_babyai.plugin.storing import StorePlace
 
 
 class Background:
@@ -26,16 +26,17 @@ class Background:
         place: Where its store is.
 
     Raises:
-        ServerStartError: The offline model server did not start.
+        ServerStartError: The offline model server, or the embedded store, did not start.
         ConfigurationError: The gateway refused its configuration.
         CredentialsError: An API key is missing.
-        SettingsError: No gateway answers at the given URL.
+        SettingsError: Options of the store are wrong, or no gateway answers at the given URL.
     """
 
     def __init__(self, selection: Selection) -> None:
         with ExitStack() as stack:
-            api_base = _start_server(selection, stack)
+            # The store first: a wrong option is told before anything has been started.
             self.place = open_store(selection, stack)
+            api_base = _start_server(selection, stack)
             self.thread = LoopThread()
             stack.callback(self.thread.close)
             self.gateway = self.thread.run(_open(selection, api_base, self.place))

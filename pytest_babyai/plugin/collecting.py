@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_babyai.errors import SettingsError
 from pytest_babyai.gateway.inference import TRAIN_SEEDS
-from pytest_babyai.plugin.storing import CLICKHOUSE_VARIABLE
+from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE, STORE_DIRECTORY, TEACHER
 from pytest_babyai.settings.sources import Source
 
 if TYPE_CHECKING:
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 
     from pytest_babyai.settings.model import Settings
 
-TEACHER: Final = "history_and_reasoning"
-"""The variant whose experience is collected, unless another one is named."""
-
-_STORE: Final = ".babyai/store"
 _PLACES: Final = ("store", "clickhouse_url", "gateway_url")
 
 
@@ -41,7 +37,7 @@ def collection_sources(sources: Sequence[Source]) -> list[Source]:
     has_store = any(each.values.get(name) for each in sources for name in _PLACES)
     has_store = has_store or bool(os.environ.get(CLICKHOUSE_VARIABLE))
     if not has_store and find_spec("chdb") is not None:
-        chosen["store"], has_store = _STORE, True
+        chosen["store"], has_store = STORE_DIRECTORY, True
     if has_store:
         chosen["record"] = "on"
     return [Source(chosen, lambda definition: f"--babyai-collect ({definition.flag})")]

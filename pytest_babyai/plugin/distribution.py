@@ -159,7 +159,7 @@ class ControllerHooks:
             return
         self._has_checked = True
         from pytest_babyai.plugin.artifacts import check_artifacts
-        from pytest_babyai.plugin.storing import tells_store
+        from pytest_babyai.plugin.storing import check_store
 
         if session.selection.settings.until is not None:
             raise pytest.UsageError(
@@ -168,7 +168,7 @@ class ControllerHooks:
         try:
             session.results.check_baseline(())
             check_artifacts(session)
-            tells_store(session.selection)
+            check_store(session.selection)
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
 
@@ -207,9 +207,9 @@ class ControllerHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keeps the episodes that travelled on a report."""
+        """Keeps the episodes that travelled on a report; ends a run that cannot go on."""
         from pytest_babyai.plugin.late import LATE
-        from pytest_babyai.plugin.reports import ATTRIBUTE, FINISHED
+        from pytest_babyai.plugin.reports import ATTRIBUTE, FINISHED, REFUSED
 
         if hasattr(report, LATE):
             self._active_session().late.take(report.__dict__.pop(LATE))
@@ -218,6 +218,8 @@ class ControllerHooks:
         if hasattr(report, ATTRIBUTE):
             self._reported.add(report.nodeid)
             self._active_session().collect(report)
+        if hasattr(report, REFUSED):
+            pytest.exit(report.__dict__.pop(REFUSED), returncode=pytest.ExitCode.USAGE_ERROR)
 
     def _active_session(self) -> EpisodeSession:
         if self._session is None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from pytest_babyai.gate import Rule
+    from pytest_babyai.gate import GateResult, Rule
     from pytest_babyai.plugin.rules import FunctionRules
     from pytest_babyai.plugin.selection import ItemPlan, Selection
     from pytest_babyai.plugin.session import EpisodeSession
@@ -109,22 +109,21 @@ class GateCollector(pytest.Collector):
     def collect(self) -> Iterator[pytest.Item]:
         """Yields one item per gate."""
         for gate in self._plan.gates:
-            yield GateItem.from_parent(
-                self, name=str(gate), episodes=self._episodes, plan=self._plan
-            )
+            yield GateItem.from_parent(self, name=str(gate))
+
+    def judge(self, name: str) -> GateResult:
+        """Judges the episodes that were played by the gate of an item."""
+        return self._episodes.results.judge(self._plan)[name]
 
 
 class GateItem(pytest.Item):
     """A gate: it fails, passes, or is skipped as inconclusive."""
 
-    def __init__(self, *, episodes: EpisodeSession, plan: GatePlan, **of_node: Any) -> None:
-        super().__init__(**of_node)
-        self._episodes = episodes
-        self._plan = plan
+    parent: GateCollector
 
     def runtest(self) -> None:
         """Judges the episodes that were played."""
-        result = self._episodes.results.judge(self._plan)[self.name]
+        result = self.parent.judge(self.name)
         self.user_properties.append(("babyai_gate", result.outcome.value))
         if result.outcome is GateOutcome.FAILED:
             pytest.fail(result.reason, pytrace=False)

@@ -15,7 +15,6 @@ from pytest_babyai.plugin.distribution import own_items, share_of
 from pytest_babyai.plugin.planning import print_plan
 from pytest_babyai.plugin.progress import ProgressLine
 from pytest_babyai.plugin.routing import routed_output
-from pytest_babyai.plugin.storing import check_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
@@ -65,7 +64,6 @@ class EpisodeHooks:
     ) -> bool | None:
         try:
             if share is None:
-                check_store(self._session.selection)
                 self._session.results.check_baseline(self._session.agenda.nodeids)
                 check_artifacts(self._session)
             self._session.check_unseen()
@@ -74,7 +72,7 @@ class EpisodeHooks:
             run.look_ahead(early, self._session.past_durations())
         except UsageError as error:
             if share is not None:
-                return None  # every item of this worker will tell of it
+                return None  # the first item of this worker will tell of it
             raise pytest.UsageError(str(error)) from None
         if share is not None or _keeps_item_order(session.config):
             return None
@@ -142,6 +140,7 @@ class EpisodeHooks:
         if call.excinfo is None or call.excinfo.errisinstance(AssertionError):
             reports.expect_failure(self._session, item, report)
         reports.attach_episode(self._session, item, report)
+        reports.attach_refusal(item, report)
         reports.attach_finished(self._session, report)
         return report
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_babyai.plugin import analysis
+from pytest_babyai.plugin import analysis, ordering
 from pytest_babyai.plugin.distribution import share_of
 from pytest_babyai.plugin.gates import GatePlan, make_items, plan_gates
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Generator, Iterable, Sequence
 
     from pytest_babyai.plugin.session import EpisodeSession
 
@@ -56,12 +55,11 @@ class LateHooks:
         """Orders the items once every other plugin has had its say."""
         before = list(items)
         yield
+        analyses = [item for item in before if analysis.is_analysis(item)]
         if _is_controller(config):
-            items[:] = [item for item in before if analysis.is_analysis(item)]
+            items[:] = analyses
             return
-        late = analysis.kept_analyses(config, before, items)
-        analysis.count_as_selected(config, late)
-        items[:] = [item for item in items if not analysis.is_analysis(item)]
+        late = _taken_out(config, analyses, items) if analyses else []
         if _plays_failures_alone(config, items):
             # A part that was chosen for having failed is no fair sample of the run.
             if late:
@@ -109,12 +107,18 @@ def run_late(session: pytest.Session, episodes: EpisodeSession) -> None:
     items = list(session.perform_collect(nodeids)) if nodeids else []
     items += make_items(session, episodes)
     session.testscollected = num_collected + len(items)
-    for item, following in itertools.zip_longest(items, items[1:]):
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        if session.shouldfail:
-            raise session.Failed(session.shouldfail)
-        if session.shouldstop:
-            raise session.Interrupted(session.shouldstop)
+    ordering.run_block(session, items, order=items)
+
+
+def _taken_out(
+    config: pytest.Config, analyses: Sequence[pytest.Item], items: list[pytest.Item]
+) -> list[pytest.Item]:
+    """Takes the analyses out of the items; returns those that are to run all the same."""
+    late = analysis.kept_analyses(config, analyses, items)
+    analysis.count_as_selected(config, late)
+    waiting = set(analyses)
+    items[:] = [item for item in items if item not in waiting]
+    return late
 
 
 def _is_controller(config: pytest.Config) -> bool:

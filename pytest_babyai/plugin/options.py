@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from pytest_babyai.errors import SettingsError
+from pytest_babyai.errors import SettingsError, did_you_mean
 from pytest_babyai.settings.definitions import DEFINITIONS, SettingDefinition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_babyai.settings.sources import Source
+
+_PREFIX: Final = "--babyai-"
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -45,6 +47,23 @@ def complete_options(arguments: list[str]) -> None:
     arguments[:] = [
         f"{argument}={bare[argument]}" if argument in bare else argument for argument in arguments
     ]
+
+
+def refuse_unknown_options(parser: pytest.Parser, arguments: Sequence[str]) -> None:
+    """Names the option that was meant, where one of ours is misspelt; pytest does not.
+
+    Raises:
+        pytest.UsageError: There is no such option.
+    """
+    flags = [each.flag for each in DEFINITIONS]
+    given = {argument.partition("=")[0] for argument in arguments}
+    if not any(flag.startswith(_PREFIX) for flag in given.difference(flags)):
+        return
+    _, unknown = parser.parse_known_and_unknown_args(list(arguments))
+    for argument in unknown:
+        flag = argument.partition("=")[0]
+        if flag.startswith(_PREFIX):
+            raise pytest.UsageError(f"unknown option {flag}; {did_you_mean(flag, flags)}")
 
 
 def check_options(config: pytest.Config) -> None:
@@ -101,7 +120,7 @@ def given_options(arguments: Sequence[str]) -> list[str]:
     for index, argument in enumerate(arguments):
         if argument in flags:
             given.extend(arguments[index : index + 2])
-        elif argument.startswith("--babyai-") and "=" in argument:
+        elif argument.startswith(_PREFIX) and "=" in argument:
             given.append(argument)
     return given
 

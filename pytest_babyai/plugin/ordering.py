@@ -42,11 +42,10 @@ def run_items(
     blocks = [list(block) for _, block in itertools.groupby(session.items, _block_key(plans))]
     for block, following in itertools.zip_longest(blocks, blocks[1:]):
         after = following[0] if following else None
+        order: Iterable[pytest.Item] = block
         if block[0] in plans:
             order = _by_completion(block, plans, scheduler, while_waiting)
-        else:
-            order = iter(block)
-        _run_block(session, order, block, after)
+        run_block(session, block, order, after)
 
 
 def _block_key(plans: Mapping[pytest.Item, ItemPlan]) -> Callable[[pytest.Item], Hashable]:
@@ -80,12 +79,24 @@ def _by_completion(
             yield from waiting.pop(episode, ())
 
 
-def _run_block(
+def run_block(
     session: pytest.Session,
-    order: Iterable[pytest.Item],
     block: Sequence[pytest.Item],
-    after: pytest.Item | None,
+    order: Iterable[pytest.Item],
+    after: pytest.Item | None = None,
 ) -> None:
+    """Runs items that may change places.
+
+    Args:
+        session: The session.
+        block: The items.
+        order: Gives each of them when its turn comes.
+        after: The item that follows the block, None at the end of the session.
+
+    Raises:
+        pytest.Session.Failed: As pytest's own loop, by ``-x`` or ``--maxfail``.
+        pytest.Session.Interrupted: As pytest's own loop.
+    """
     remaining = dict.fromkeys(block)
     for item in order:
         del remaining[item]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -20,6 +20,7 @@ from pytest_babyai.reporting.episodes import below_threshold_text, failure_text
 from pytest_babyai.reporting.results import EpisodeReport
 
 if TYPE_CHECKING:
+    from pytest_babyai.errors import UsageError
     from pytest_babyai.plugin.selection import ItemPlan
     from pytest_babyai.plugin.session import EpisodeSession
 
@@ -34,6 +35,35 @@ CONCURRENCY = "babyai_concurrency"
 
 FINISHED = "babyai_finished"
 """Attribute of a worker's report that carries all episodes that have finished since the last."""
+
+REFUSED = "babyai_refused"
+"""Attribute of a worker's report that carries the line why no process can go on."""
+
+_REFUSAL = pytest.StashKey[str]()
+
+
+def end_run(item: pytest.Item, error: UsageError) -> NoReturn:
+    """Ends the run, as it cannot go on.
+
+    Args:
+        item: The item that it cannot go on with. In a worker process its report lets the
+            controller end the run.
+        error: Why.
+
+    Raises:
+        pytest.exit.Exception: In the only process.
+        pytest.fail.Exception: In a worker process.
+    """
+    if hasattr(item.config, "workerinput"):
+        item.stash[_REFUSAL] = str(error)
+        pytest.fail(str(error), pytrace=False)
+    pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+def attach_refusal(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Lets a report carry the reason why the run cannot go on."""
+    if _REFUSAL in item.stash:
+        setattr(report, REFUSED, item.stash[_REFUSAL])
 
 
 def enforce_threshold(

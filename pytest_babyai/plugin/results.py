@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from pytest_babyai.environment import TASKS, environment_factory
 from pytest_babyai.errors import BaselineError
@@ -16,21 +16,17 @@ from pytest_babyai.gate import (
     RunScores,
     UnscoredEpisode,
     check_comparable,
-    compare,
     evaluate_rules,
     find_baseline,
     load_baseline,
-    take_snapshot,
 )
-from pytest_babyai.journal import installed_versions
-from pytest_babyai.reporting.comparison import compare_variants, margins
+from pytest_babyai.plugin.comparing import Baseline, RunComparisons
 from pytest_babyai.reporting.numbers import count_of
 from pytest_babyai.reporting.results import RunReport, RunSetup
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from pytest_babyai.gate import Comparison, RunSnapshot
     from pytest_babyai.plugin.gates import GatePlan
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
     from pytest_babyai.plugin.session import EpisodeSession
@@ -43,18 +39,6 @@ if TYPE_CHECKING:
 _INCONCLUSIVE: Final = GateOutcome.INCONCLUSIVE
 
 
-class Baseline(NamedTuple):
-    """A run to compare with.
-
-    Attributes:
-        label: Names it in lines.
-        snapshot: The run.
-    """
-
-    label: str
-    snapshot: RunSnapshot
-
-
 class Results:
     """Reads the reports of a session as a run that can be judged."""
 
@@ -62,6 +46,19 @@ class Results:
         self._session = session
         self._started_s = time.monotonic()
         self._judged: dict[GatePlan, Mapping[str, GateResult]] = {}
+        self._compared: RunComparisons | None = None
+
+    @property
+    def compared(self) -> RunComparisons:
+        """The comparisons of the run so far, the same object until there is another episode."""
+        if self._compared is None:
+            selection = self._session.selection
+            self._compared = RunComparisons(self.report(), selection, lambda: self.baseline)
+        return self._compared
+
+    def count_anew(self) -> None:
+        """Takes note that there is another episode: what was compared is out of date."""
+        self._compared = None
 
     @functools.cached_property
     def baseline(self) -> Baseline | None:
@@ -92,7 +89,7 @@ class Results:
         scores = RunScores.of(UnscoredEpisode(each.spec, "planned") for each in episodes)
         common = self.baseline.snapshot.fingerprints.keys()
         run = dataclasses.replace(
-            self.snapshot(),
+            self.compared.snapshot,
             scores=scores,
             fingerprints=_fingerprints(episodes, common, self._session.selection.settings),
         )
@@ -120,60 +117,6 @@ class Results:
             wall_time_s=time.monotonic() - self._started_s,
             interrupted=interrupted,
         )
-
-    def snapshot(self) -> RunSnapshot:
-        """Returns the run as baselines keep it.
-
-        Raises:
-            BaselineError: A task and seed was played on several layouts.
-        """
-        selection, episodes = self._session.selection, self._session.episodes.values()
-        return take_snapshot(
-            [episode.outcome for episode in episodes],
-            model_label=selection.model_label,
-            offline=selection.is_offline,
-            settings=selection.settings.as_plain(),
-            versions=installed_versions(),
-            variant_hashes=selection.variant_hashes,
-            variants=selection.variants(selection.settings),
-            tasks=TASKS,
-        )
-
-    def notes(self) -> tuple[str, ...]:
-        """Tells how the baseline's run differs from this one without harm.
-
-        Raises:
-            BaselineError: They cannot be compared.
-        """
-        if self.baseline is None:
-            return ()
-        return check_comparable(self.snapshot(), self.baseline.snapshot, label=self.baseline.label)
-
-    def against_baseline(self) -> Comparison | None:
-        """Compares every variant with its namesake in the baseline.
-
-        Raises:
-            BaselineError: They cannot be compared.
-        """
-        if self.baseline is None:
-            return None
-        self.notes()
-        reference = Reference(self.baseline.label, self.baseline.snapshot.scores)
-        margin = self._session.selection.settings.margin
-        return compare(self.snapshot().scores, reference, margins=margins(margin))
-
-    def between_variants(self) -> Comparison | None:
-        """Compares all variants with the one of reference; None where there is only one."""
-        settings = self._session.selection.settings
-        return compare_variants(self.report(), settings.reference, margin=settings.margin)
-
-    def comparisons(self) -> list[Comparison]:
-        """Returns both comparisons, as far as there are any; an impossible one is left out."""
-        try:
-            found = [self.against_baseline(), self.between_variants()]
-        except BaselineError:
-            found = [self.between_variants()]
-        return [comparison for comparison in found if comparison is not None]
 
     def judge(self, plan: GatePlan) -> Mapping[str, GateResult]:
         """Returns what the gates of a plan came to, by name."""
@@ -214,13 +157,10 @@ class Results:
     def _reference(self, plan: GatePlan, scores: RunScores) -> tuple[Reference | None, str]:
         if plan.reference is not None:
             return Reference(f"variant {plan.reference}", scores, plan.reference), ""
-        if self.baseline is None:
-            return None, ""
         try:
-            self.notes()
+            return self.compared.reference, ""
         except BaselineError as error:
             return None, str(error)
-        return Reference(self.baseline.label, self.baseline.snapshot.scores), ""
 
 
 def _fingerprints(

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from pytest_babyai.environment import STEP_LIMITS, environment_factory
 from pytest_babyai.gateway.inference import NUM_DISTS_TAG
+from pytest_babyai.gateway.store_place import NO_STORE
 from pytest_babyai.plugin.background import Background
 from pytest_babyai.plugin.controls import RunControls
 from pytest_babyai.plugin.progress import progress_text
 from pytest_babyai.plugin.routing import HeldBack, held_back
-from pytest_babyai.plugin.storing import NO_STORE, StoreLink
+from pytest_babyai.plugin.storing import StoreLink
 from pytest_babyai.rollout import RolloutOptions, run_episode
 from pytest_babyai.scheduler import Scheduler
 from pytest_babyai.scheduling import DurationEstimates, model_seed

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_babyai.environment import TASKS, resolve_task
-from pytest_babyai.errors import CredentialsError, SettingsError, did_you_mean
+from pytest_babyai.errors import CredentialsError, SettingsError, UnknownTaskError, did_you_mean
 from pytest_babyai.gate import BASELINES_DIRECTORY
 from pytest_babyai.gateway.configuration import read_configuration
 from pytest_babyai.plugin.collecting import check_seeds, collection_sources
 from pytest_babyai.plugin.options import command_line, ini_file
 from pytest_babyai.plugin.rules import AskedRules, FunctionRules, read_rules
-from pytest_babyai.project import CONFIG, find_config, packaged
+from pytest_babyai.project import CONFIG, TENSORZERO_FILE, find_config, packaged
 from pytest_babyai.records import EpisodeSpec
 from pytest_babyai.scheduling.precision import parse_precision
 from pytest_babyai.settings.sources import (
@@ -31,7 +31,7 @@ from pytest_babyai.settings.sources import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_babyai.scheduling.precision import Precision
     from pytest_babyai.settings.model import Settings
@@ -74,10 +74,11 @@ class Selection:
         self._config = config
         self._typed, self._weak = command_line(config), [ini_file(config)]
         self._strong = [self._typed, *collection_sources([self._typed, *self._weak])]
-        chosen = resolve([*self._strong, *self._weak]).config
+        sources = [*self._strong, *self._weak]
+        chosen = resolve(sources).config
         if chosen is not None:
             chosen = self.path_of("config", chosen)
-        self.config_dir = find_config(chosen, _places(config))
+        self.config_dir = find_config(chosen, _places(config), option=origin_of("config", sources))
         self._weak.append(self._settings_file(chosen))
         self.settings = resolve([*self._strong, *self._weak])
         self.precision = self._precision()
@@ -147,29 +148,16 @@ class Selection:
         return {} if self.settings.gateway_url is not None else self.configuration.variant_hashes
 
     def variants(self, settings: Settings) -> tuple[str, ...]:
-        """Returns the variants to play.
-
-        Raises:
-            SettingsError: The TensorZero configuration does not declare one of them.
-        """
-        declared = self.configuration.variants
-        chosen = settings.variants or declared
-        for variant in chosen:
-            # A running gateway has a configuration of its own, and answers for it.
-            if variant in self.configuration.unusable_variants:
-                raise CredentialsError(self.configuration.unusable_variants[variant])
-            if variant not in declared and settings.gateway_url is None:
-                hint = did_you_mean(variant, declared)
-                raise SettingsError(
-                    f"unknown variant {variant!r} in {self.config_dir / 'tensorzero.toml'}; {hint}"
-                )
-        return chosen
+        """Returns the variants that settings ask for; `parametrize` has checked those it plays."""
+        return settings.variants or self.configuration.variants
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Gives a marked test its episodes.
 
         Raises:
-            SettingsError: The marker is wrong, or names an unknown variant or task.
+            SettingsError: The marker is wrong, or a variant is unknown.
+            UnknownTaskError: A task is unknown.
+            CredentialsError: The key of a fine-tuned variant is missing.
         """
         node = metafunc.definition
         markers = [
@@ -179,11 +167,13 @@ class Selection:
         sources = [*self._strong, *markers, *self._weak]
         settings = resolve(sources)
         self._of_function[node.nodeid] = settings
+        self._check_variants(settings, origin_of("variants", sources))
         self._check_reference(settings, origin_of("reference", sources))
         check_seeds(settings)
+        tasks = _tasks(settings, origin_of("tasks", sources))
         missing = [name for name in PARAMETERS if name not in metafunc.fixturenames]
         metafunc.fixturenames.extend(missing)
-        metafunc.parametrize(PARAMETERS, list(self._parameters(settings)))
+        metafunc.parametrize(PARAMETERS, list(self._parameters(settings, tasks)))
         if settings.repeats > 1:
             metafunc.fixturenames.append(REPEAT)
             metafunc.parametrize(REPEAT, range(settings.repeats), ids=lambda number: f"r{number}")
@@ -201,6 +191,19 @@ class Selection:
                 declared=() if settings.gateway_url else self.configuration.variants,
             )
 
+    def _check_variants(self, settings: Settings, origin: str) -> None:
+        declared, unusable = self.configuration.variants, self.configuration.unusable_variants
+        for variant in settings.variants or ():
+            if variant in unusable:
+                raise CredentialsError(unusable[variant])
+            # A running gateway has a configuration of its own, and answers for it.
+            if variant not in declared and settings.gateway_url is None:
+                place = self.config_dir / TENSORZERO_FILE
+                raise SettingsError(
+                    f"{origin}: unknown variant {variant!r} in {place}; "
+                    f"{did_you_mean(variant, declared)}"
+                )
+
     def _check_reference(self, settings: Settings, origin: str) -> None:
         names, declared = self.variants(settings), self.configuration.variants
         if settings.reference is None or settings.gateway_url is not None:
@@ -209,8 +212,7 @@ class Selection:
             hint = did_you_mean(settings.reference, names)
             raise SettingsError(f"{origin}: unknown variant {settings.reference!r}; {hint}")
 
-    def _parameters(self, settings: Settings) -> Iterable[object]:
-        tasks = [resolve_task(task) for task in settings.tasks or TASKS]
+    def _parameters(self, settings: Settings, tasks: Sequence[str]) -> Iterable[object]:
         task_marks = {task: self._marks(task, "task") for task in tasks}
         variants = self.variants(settings)
         self.played_variants.update(variants)
@@ -259,6 +261,13 @@ _RESERVED = {
     "asyncio", "babyai", "filterwarnings", "parametrize", "skip", "skipif", "timeout",
     "usefixtures", "xfail",
 }  # fmt: skip
+
+
+def _tasks(settings: Settings, origin: str) -> list[str]:
+    try:
+        return [resolve_task(task) for task in settings.tasks or TASKS]
+    except UnknownTaskError as error:
+        raise UnknownTaskError(f"{origin}: {error}") from None
 
 
 def _places(config: pytest.Config) -> list[Path]:

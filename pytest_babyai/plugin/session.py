@@ -19,6 +19,7 @@ from pytest_babyai.plugin.reports import (
     OUTCOME,
     WAITED_S,
     describe_episode,
+    end_run,
     episode_of,
     failure_of,
 )
@@ -125,6 +126,7 @@ class EpisodeSession:
         if episode is not None:
             self.episodes[episode.outcome.episode_id] = episode
             self.askers[episode.outcome.episode_id].add(episode.nodeid)
+            self.results.count_anew()
 
     def release(self, item: pytest.Item) -> None:
         """Lets go of an item's trajectory, once no other item needs it."""
@@ -261,7 +263,7 @@ class EpisodeSession:
             outcome = run.outcome(plan.episode)
             run.let_out(plan.episode)
         except UsageError as error:
-            self._end(error)
+            end_run(item, error)
         except NotStartedError as error:
             pytest.skip(f"not played: {error}")
         finally:
@@ -271,11 +273,6 @@ class EpisodeSession:
         if isinstance(outcome, EpisodeFailure):
             pytest.fail(failure_of(self, item, outcome), pytrace=False)
         return Episode(outcome, plan.threshold)
-
-    def _end(self, error: UsageError) -> None:
-        if hasattr(self.config, "workerinput"):
-            pytest.fail(str(error), pytrace=False)
-        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 SESSION = pytest.StashKey[EpisodeSession]()

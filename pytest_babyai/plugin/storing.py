@@ -15,7 +15,8 @@ from pytest_babyai.gateway.feedback import (
     feedback_of,
 )
 from pytest_babyai.gateway.inference import RUN_TAG
-from pytest_babyai.gateway.store_queries import ClickHouseStore, GatewayStore
+from pytest_babyai.gateway.store_place import NO_STORE, StorePlace
+from pytest_babyai.gateway.store_queries import ClickHouseStore
 from pytest_babyai.gateway.stored_usage import StoredUsage
 from pytest_babyai.gateway.workflow_evaluations import (
     NOTES_KEY,
@@ -24,15 +25,16 @@ from pytest_babyai.gateway.workflow_evaluations import (
     known_evaluation_runs,
 )
 from pytest_babyai.journal.feedback_log import FeedbackLog
-from pytest_babyai.records import EpisodeFailure
 from pytest_babyai.reporting.numbers import count_of
 from pytest_babyai.scheduler import LoopThread
+from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_babyai.gateway.client import Gateway
     from pytest_babyai.gateway.feedback import Acknowledgements
+    from pytest_babyai.gateway.store_queries import GatewayStore
     from pytest_babyai.plugin.recording import EpisodeJournal
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
     from pytest_babyai.records import EpisodeOutcome
@@ -40,33 +42,7 @@ if TYPE_CHECKING:
 _NO_MODEL: Final = "http://127.0.0.1:9/v1"
 """Stands for the model server in a process that asks for no inference."""
 
-CLICKHOUSE_VARIABLE: Final = "TENSORZERO_CLICKHOUSE_URL"
-
-
 INTERRUPTED_DRAIN_S: Final = 0.8
-
-
-class StorePlace(NamedTuple):
-    """Where a session's store is.
-
-    Attributes:
-        clickhouse_url: The database, None where a running gateway has it, or nobody.
-        gateway_url: A running gateway that has to have a store, as something is asked of it.
-    """
-
-    clickhouse_url: str | None = None
-    gateway_url: str | None = None
-
-    def queries(self) -> ClickHouseStore | GatewayStore | None:
-        """Returns what the store is asked through, None without one."""
-        if self.clickhouse_url is not None:
-            return ClickHouseStore(self.clickhouse_url)
-        if self.gateway_url is not None:
-            return GatewayStore(self.gateway_url, os.environ.get("TENSORZERO_API_KEY"))
-        return None
-
-
-NO_STORE: Final = StorePlace()
 
 
 class StoredRun(NamedTuple):
@@ -190,11 +166,7 @@ class StoreLink:
 
     async def complete(self, outcome: EpisodeOutcome) -> EpisodeOutcome:
         """Returns an outcome once the store has its inferences, with the tokens of cached ones."""
-        if self._usage is None:
-            return outcome
-        if isinstance(outcome, EpisodeFailure):
-            return await self._usage.complete(outcome)
-        return await self._usage.complete(outcome)
+        return outcome if self._usage is None else await self._usage.complete(outcome)
 
     async def enter(self, outcome: EpisodeOutcome, repeat: int) -> None:
         """Tells of an episode that another process has played."""
@@ -266,12 +238,7 @@ class ControllerLink:
 
 
 def tells_store(selection: Selection) -> bool:
-    """Whether there is a store that is told of episodes.
-
-    Raises:
-        SettingsError: As `check_store`.
-    """
-    check_store(selection)
+    """Whether there is a store that is told of episodes."""
     settings = selection.settings
     has_database = bool(settings.store or _clickhouse_url(selection))
     return has_database or settings.record == "on"

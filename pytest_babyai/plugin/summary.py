@@ -33,11 +33,18 @@ class SummaryHooks:
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, exitstatus: int
     ) -> None:
-        """Prints the tables, unless no episode was reported."""
-        if not self._session.episodes:
+        """Prints the tables; where no episode was reported, how to go on if that was too early."""
+        is_interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
+        may_go_on = is_interrupted and self._session.journal is not None
+        if not (self._session.episodes or may_go_on):
             return
-        results = self._session.results
-        report = results.report(interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
+        report = self._session.results.report(interrupted=is_interrupted)
+        if self._session.episodes:
+            self._print_tables(terminalreporter, report)
+        for text in self._journal_lines(report):
+            terminalreporter.write_line(text)
+
+    def _print_tables(self, terminalreporter: pytest.TerminalReporter, report: RunReport) -> None:
         writer = self._session.config.get_terminal_writer()
         width, symbols = writer.fullwidth, symbols_for(_encoding(writer))
         verbosity = terminalreporter.verbosity
@@ -49,8 +56,6 @@ class SummaryHooks:
             terminalreporter.write_line(line.text, **line.style)
         for text in counts_lines(report, width=width, symbols=symbols):
             terminalreporter.write_line(text)
-        for text in self._journal_lines(report):
-            terminalreporter.write_line(text)
 
     def _decision_lines(self, verbosity: int, how: dict[str, Any]) -> Iterator[Line]:
         results, run = self._session.results, self._session.run
@@ -58,11 +63,12 @@ class SummaryHooks:
             yield from wrapped(
                 run.controls.early_stop.lines(how["symbols"].plus_minus), how["width"]
             )
-        if (between := results.between_variants()) and between.variants:
+        compared = results.compared
+        if (between := compared.between_variants) and between.variants:
             yield Line("")
             yield from reference_lines(between, **how)
         try:
-            against, notes = results.against_baseline(), results.notes()
+            against, notes = compared.against_baseline, compared.notes
         except UsageError as error:
             yield from wrapped([f"not compared: {error}"], how["width"], WARNING_STYLE)
         else:

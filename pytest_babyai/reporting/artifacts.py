@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,27 @@ class Judged:
             gates=self.gates,
             notes=self.notes,
         )
+
+
+def check_place(option: str, path: Path, *, is_directory: bool = False) -> None:
+    """Refuses a place where nothing could be written, before there is anything to write.
+
+    Args:
+        option: What names it, for error lines.
+        path: The place; directories that lack are made when it is written.
+        is_directory: Whether a directory is to be written, not a file.
+
+    Raises:
+        SettingsError: It is of the wrong kind, or lies where nothing can be written.
+    """
+    if path.exists() and path.is_dir() is not is_directory:
+        found, wanted = ("a directory", "a file") if path.is_dir() else ("a file", "a directory")
+        raise SettingsError(f"{option}: {path} is {found}; give the name of {wanted}")
+    existing = next(parent for parent in path.absolute().parents if parent.exists())
+    if not existing.is_dir():
+        raise SettingsError(f"{option}: {existing} is a file, so there can be no {path}")
+    if not os.access(existing, os.W_OK):
+        raise SettingsError(f"{option}: {existing} cannot be written to")
 
 
 def write_artifacts(files: Mapping[str, Path], judged: Judged) -> Iterator[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pytest_babyai.settings import amounts, values
+from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE, STORE_DIRECTORY, TEACHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -302,14 +303,14 @@ DEFINITIONS: tuple[SettingDefinition, ...] = (
         "store",
         values.text,
         "DIR",
-        "keep inferences in an embedded ClickHouse, by default in .babyai/store",
-        bare=".babyai/store",
+        f"keep inferences in an embedded ClickHouse, by default in {STORE_DIRECTORY}",
+        bare=STORE_DIRECTORY,
     ),
     SettingDefinition(
         "clickhouse_url",
         values.text,
         "URL",
-        "keep inferences in this ClickHouse (default: $TENSORZERO_CLICKHOUSE_URL)",
+        f"keep inferences in this ClickHouse (default: ${CLICKHOUSE_VARIABLE})",
     ),
     SettingDefinition(
         "record",
@@ -329,7 +330,7 @@ DEFINITIONS: tuple[SettingDefinition, ...] = (
         "collect",
         values.one_of("on", "off"),
         "on|off",
-        "collect experience: play history_and_reasoning on the training seeds 0-199, and record it",
+        f"collect experience: play {TEACHER} on the training seeds 0-199, and record it",
         bare="on",
     ),
 )

@@ -94,7 +94,7 @@ def read_settings_file(path: Path) -> Source:
     """Reads a YAML settings file; a missing or empty one gives nothing.
 
     Raises:
-        SettingsError: The file is no YAML mapping or has an unknown key.
+        SettingsError: The file cannot be read, is no YAML mapping or has an unknown key.
     """
     import yaml  # a run without episodes does not pay for it
 
@@ -105,6 +105,8 @@ def read_settings_file(path: Path) -> Source:
         line = f":{mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "not UTF-8 text"
         raise SettingsError(f"{path}{line}: malformed YAML: {problem}") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror or error}") from None
     if values is None:
         values = {}
     if not isinstance(values, dict):

@@ -6,12 +6,20 @@ import asyncio
 import json
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 
+from tests.patience import PATIENCE_S
+
 Request = dict[str, Any]
 Answer = Callable[[Request], "Awaitable[web.StreamResponse]"]
+
+SOLVED_SEEDS = (2, 53, 85, 162, 168, 206, 212, 217, 223, 240)
+"""Ten seeds of ``goto`` that "go forward" solves within three steps; most others never are."""
+
+TEN_SOLVED = f"--babyai-seeds={','.join(map(str, SOLVED_SEEDS))}"
 
 
 def completion(text: str) -> web.Response:
@@ -29,6 +37,47 @@ def action(name: str) -> web.Response:
 
 async def go_forward(_: Request) -> web.StreamResponse:
     return action("go forward")
+
+
+async def never(_: Request) -> web.StreamResponse:
+    """Leaves a request unanswered until it hangs up."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+class Crowd:
+    """Answers nothing before so many requests are in flight, and then everything.
+
+    Should they never be, the requests are answered after a while, so that the test goes on and
+    finds out.
+
+    Attributes:
+        num_most: Most requests that were in flight at once.
+    """
+
+    def __init__(self, num_wanted: int) -> None:
+        self.num_most = 0
+        self._num_wanted = num_wanted
+        self._num_now = 0
+        self._is_complete = asyncio.Event()
+
+    async def answer(self, request: Request) -> web.StreamResponse:
+        self._num_now += 1
+        self.num_most = max(self.num_most, self._num_now)
+        try:
+            if not self._is_complete.is_set():
+                await self._gather()
+        finally:
+            self._num_now -= 1
+        return await go_forward(request)
+
+    async def _gather(self) -> None:
+        if self._num_now >= self._num_wanted:
+            await asyncio.sleep(0.05)  # were more allowed, they would come now
+        else:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._is_complete.wait(), PATIENCE_S)
+        self._is_complete.set()
 
 
 class Provider:
@@ -49,11 +98,11 @@ class Provider:
 
     def start(self) -> None:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(PATIENCE_S)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(PATIENCE_S)
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)

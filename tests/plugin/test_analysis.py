@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-NO_THRESHOLD = "--babyai-threshold=0"
+from tests.plugin.provider import SOLVED_SEEDS
+
 SUITE = """
 import pytest
 
@@ -98,13 +99,13 @@ def test_an_analysis_runs_once_with_several_processes(
 def test_the_controller_has_all_episodes(analysed: pytest.Pytester) -> None:
     analysed.makepyfile(
         test_suite="import pytest\n\n"
-        "@pytest.mark.babyai(seeds=range(10))\n"
+        f"@pytest.mark.babyai(seeds={SOLVED_SEEDS})\n"
         "def test_episode(babyai_episode): pass\n\n"
         "@pytest.mark.babyai_analysis\n"
         "def test_rows(babyai_results): assert len(babyai_results) == 10\n"
     )
 
-    analysed.runpytest(NO_THRESHOLD, "-p", "xdist", "-n", "2").assert_outcomes(passed=11)
+    analysed.runpytest("-p", "xdist", "-n", "2").assert_outcomes(passed=11)
 
 
 def test_an_analysis_without_an_episode_is_skipped(analysed: pytest.Pytester) -> None:

@@ -72,7 +72,9 @@ def test_paths_are_meant_from_where_the_command_was_typed(
     [
         ("--babyai-html=.", "ERROR: --babyai-html: * is a directory; give the name of a file"),
         ("--babyai-charts=tox.ini", "ERROR: --babyai-charts: * is a file; *"),
-        ("--babyai-csv=tox.ini/e.csv", "ERROR: --babyai-csv: */tox.ini cannot be written to"),
+        ("--babyai-csv=tox.ini/e.csv", "ERROR: --babyai-csv: */tox.ini is a file, so *"),
+        ("--babyai-save=tox.ini/e.json", "ERROR: --babyai-save: */tox.ini is a file, so *"),
+        ("--babyai-save=./", "ERROR: --babyai-save: * is a directory; give the name of a file"),
         ("--babyai-save=a b", "ERROR: --babyai-save: 'a b' is no name of a baseline*"),
     ],
 )

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from tests.plugin.provider import Provider, Request
 
-SEEDS = ("--babyai-seeds=0-9", "--babyai-gate=aggregate")
+SEEDS = ("--babyai-seeds=2,53,85,1", "--babyai-gate=aggregate")
+"""Going forward solves three of them at once, and the last one never."""
 
 
 async def turn_left(_: Request) -> web.StreamResponse:
@@ -23,7 +24,7 @@ async def turn_left(_: Request) -> web.StreamResponse:
 
 @pytest.fixture
 def blessed(project: pytest.Pytester) -> pytest.Pytester:
-    """A project whose run on ten seeds is the baseline ``main``."""
+    """A project whose run on these seeds is the baseline ``main``."""
     assert project.runpytest(*SEEDS, "--babyai-save=main").ret == 0
     return project
 
@@ -31,7 +32,7 @@ def blessed(project: pytest.Pytester) -> pytest.Pytester:
 def test_a_run_is_blessed(blessed: pytest.Pytester) -> None:
     record = json.loads((blessed.path / "config/baselines/main.json").read_text())
 
-    assert [row[0] for row in record["episodes"]["baseline"]["goto"]] == list(range(10))
+    assert [row[0] for row in record["episodes"]["baseline"]["goto"]] == [1, 2, 53, 85]
 
 
 def test_nothing_else_writes_a_baseline(blessed: pytest.Pytester) -> None:
@@ -39,7 +40,7 @@ def test_nothing_else_writes_a_baseline(blessed: pytest.Pytester) -> None:
     path.chmod(0o444)
     before = path.read_bytes()
 
-    blessed.runpytest("--babyai-seeds=0-4", "--babyai-compare=main", "--babyai-gate=aggregate")
+    blessed.runpytest("--babyai-seeds=2,53", "--babyai-compare=main", "--babyai-gate=aggregate")
 
     assert path.read_bytes() == before
     assert [each.name for each in path.parent.iterdir()] == ["main.json"]
@@ -54,7 +55,7 @@ def test_a_baseline_may_be_a_path(project: pytest.Pytester) -> None:
 
 def test_an_unfinished_run_is_not_blessed(project: pytest.Pytester) -> None:
     result = project.runpytest(
-        *SEEDS, "--babyai-concurrency=1", "--babyai-max-tokens=7k", "--babyai-save=main"
+        *SEEDS, "--babyai-concurrency=1", "--babyai-max-tokens=100", "--babyai-save=main"
     )
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -77,7 +78,7 @@ def test_a_worse_run_fails_its_gate(blessed: pytest.Pytester, provider: Provider
     )
 
     result.stdout.fnmatch_lines(["*baseline:steps>+5%: steps changed by *"])
-    assert result.parseoutcomes()["xfailed"] == 10
+    assert result.parseoutcomes()["xfailed"] == 4
 
 
 def test_an_unknown_baseline_is_one_line(blessed: pytest.Pytester, provider: Provider) -> None:
@@ -141,7 +142,7 @@ def test_several_processes_compare_once(blessed: pytest.Pytester) -> None:
 
     assert result.ret == pytest.ExitCode.OK
     assert result.stdout.str().count("Compared with baseline main") == 1
-    result.assert_outcomes(passed=2, xfailed=9)
+    result.assert_outcomes(passed=4, xfailed=1)
 
 
 def test_several_processes_refuse_an_unknown_baseline(blessed: pytest.Pytester) -> None:

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from pytest_babyai.journal import RUNS_DIRECTORY, open_run
 from pytest_babyai.plugin.distribution import Share, num_episodes, partition, split_evenly
+from tests.plugin.provider import TEN_SOLVED
 
 if TYPE_CHECKING:
     from tests.plugin.provider import Provider
-
-TEN_SEEDS = ("--babyai-seeds=0-9", "--babyai-threshold=0")
 
 nodeids = st.lists(
     st.one_of(
@@ -69,7 +68,7 @@ def test_a_bound_is_shared_out_wholly(total: int, num_parts: int) -> None:
 
 
 def test_processes_named_by_tx_play_as_well(project: pytest.Pytester) -> None:
-    result = project.runpytest(*TEN_SEEDS, "--dist=load", "--tx=2*popen")
+    result = project.runpytest(TEN_SOLVED, "--dist=load", "--tx=2*popen")
 
     result.assert_outcomes(passed=10)
     result.stdout.fnmatch_lines(["10 episodes in *"])
@@ -93,10 +92,10 @@ def test_the_first_failure_ends_all_processes(project: pytest.Pytester, provider
 
 
 def test_only_selected_episodes_are_played(project: pytest.Pytester, provider: Provider) -> None:
-    result = project.runpytest(*TEN_SEEDS, "-n", "2", "-k", "goto-2")
+    result = project.runpytest(TEN_SOLVED, "-n", "2", "-k", "goto-162")
 
     result.assert_outcomes(passed=1)
-    assert len(provider.requests) == 1
+    assert len(provider.requests) == 3
 
 
 def test_only_the_last_failures_run_again(project: pytest.Pytester, provider: Provider) -> None:
@@ -131,12 +130,26 @@ def test_a_failed_collection_of_a_setting_ends_with_its_line(project: pytest.Pyt
     result.stdout.fnmatch_lines(["*'gotoo'*did you mean 'goto'*"])
 
 
+def test_a_gateway_that_is_down_ends_the_run_of_several_processes_with_one_line(
+    project: pytest.Pytester,
+) -> None:
+    result = project.runpytest(
+        "--babyai-gateway-url=http://127.0.0.1:9", "--babyai-seeds=0-19", "-p", "xdist", "-n", "2"
+    )
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    told = [line for line in result.outlines if "nothing answers" in line]
+    assert len(told) == 1
+    assert "Exit: gateway URL http://127.0.0.1:9: nothing answers" in told[0]
+    assert not result.parseoutcomes().get("errors")
+
+
 def test_decisions_on_concurrency_of_all_workers_are_in_the_manifest(
     project: pytest.Pytester,
 ) -> None:
     options = ("--babyai-concurrency=auto", "-p", "xdist", "-n", "2")
 
-    project.runpytest(*TEN_SEEDS, *options).assert_outcomes(passed=10)
+    project.runpytest(TEN_SOLVED, *options).assert_outcomes(passed=10)
 
     notes = open_run(project.path / RUNS_DIRECTORY).manifest.session.notes
     assert sorted(notes["concurrency"]) == ["gw0", "gw1"]

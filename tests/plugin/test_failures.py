@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
 from typing import TYPE_CHECKING
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from tests.plugin.provider import completion, go_forward
+from tests.plugin.provider import completion, go_forward, never
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.plugin.provider import Answer, Provider, Request
 
 
@@ -26,11 +27,6 @@ async def too_many_requests(_: Request) -> web.StreamResponse:
 
 async def unauthorized(_: Request) -> web.StreamResponse:
     return web.json_response({"error": {"message": "bad key sk-abcdefghijklmnop"}}, status=401)
-
-
-async def hang(_: Request) -> web.StreamResponse:
-    await asyncio.sleep(60)
-    raise AssertionError
 
 
 def only_for_the_grey_key(answer: Answer) -> Answer:
@@ -48,9 +44,8 @@ def only_for_the_grey_key(answer: Answer) -> Answer:
         (html, "provider error: *"),
         (too_many_requests, "rate limit error: *slow down*"),
         (unauthorized, "provider error: *"),
-        (hang, "timeout error: no answer within 0.5 s*"),
     ],
-    ids=["html", "429", "401", "hang"],
+    ids=["html", "429", "401"],
 )
 def test_a_failing_model_is_a_typed_error_beside_the_other_results(
     project: pytest.Pytester, provider: Provider, answer: Answer, kind: str
@@ -58,15 +53,34 @@ def test_a_failing_model_is_a_typed_error_beside_the_other_results(
     provider.answer = only_for_the_grey_key(answer)
 
     result = project.runpytest(
-        "--babyai-seeds=0,2",
-        "--babyai-threshold=0",
-        "--babyai-max-attempts=1",
-        "--babyai-timeout=0.5",
+        "--babyai-seeds=0,2", "--babyai-threshold=0", "--babyai-max-attempts=1"
     )
 
     result.assert_outcomes(passed=1, errors=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines([kind, "replay: pytest *baseline-goto-2*", "errors*1"])
+
+
+def test_a_model_that_hangs_is_a_timeout_beside_the_other_results(
+    project: pytest.Pytester, provider: Provider
+) -> None:
+    # The other episode asks nothing any more: no answer, however slow the machine, comes too late.
+    project.runpytest("--babyai-seeds=53").assert_outcomes(passed=1)
+    provider.answer = never
+
+    result = project.runpytest(
+        "--babyai-seeds=53,2", "--babyai-max-attempts=1", "--babyai-timeout=0.2", "--babyai-resume"
+    )
+
+    result.assert_outcomes(passed=1, errors=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "timeout error: no answer within 0.2 s*",
+            "replay: pytest *baseline-goto-2*",
+            "errors*1",
+        ]
+    )
 
 
 def test_an_empty_answer_goes_forward(project: pytest.Pytester, provider: Provider) -> None:
@@ -89,9 +103,19 @@ def test_a_key_never_reaches_the_output(project: pytest.Pytester, provider: Prov
     assert "sk-abcdefghijklmnop" not in result.stdout.str() + result.stderr.str()
 
 
-def test_a_server_that_is_down_is_a_provider_error(project: pytest.Pytester) -> None:
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that nobody listens on, nor can while the test runs."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+def test_a_server_that_is_down_is_a_provider_error(
+    project: pytest.Pytester, closed_port: int
+) -> None:
     model = project.path / "fake.toml"
-    model.write_text(re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{free_port()}", model.read_text()))
+    model.write_text(re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{closed_port}", model.read_text()))
 
     result = project.runpytest("--babyai-max-attempts=1")
 
@@ -99,15 +123,10 @@ def test_a_server_that_is_down_is_a_provider_error(project: pytest.Pytester) -> 
     result.stdout.fnmatch_lines(["provider error: *"])
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-def test_a_gateway_that_is_down_ends_the_run_with_one_line(project: pytest.Pytester) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+def test_a_gateway_that_is_down_ends_the_run_with_one_line(
+    project: pytest.Pytester, closed_port: int
+) -> None:
+    url = f"http://127.0.0.1:{closed_port}"
 
     result = project.runpytest(f"--babyai-gateway-url={url}")
 
@@ -142,16 +161,16 @@ def test_many_failures_are_counted_and_a_few_are_told(
 ) -> None:
     monkeypatch.setenv("CI", ci)
 
-    result = project.runpytest("--babyai-seeds=20-39", "--babyai-details=2")
+    result = project.runpytest("--babyai-seeds=20-23", "--babyai-details=2")
 
     text = result.stdout.str()
     assert text.count("replay: pytest") == 2
     assert text.count("FAILED test_suite.py") == 2
-    result.stdout.fnmatch_lines(["variant*goto", "baseline*/20", "*failed*"])
+    result.stdout.fnmatch_lines(["variant*goto", "baseline*/4", "*failed*"])
 
 
 def test_expected_failures_are_no_wall_of_text(project: pytest.Pytester) -> None:
-    result = project.runpytest("--babyai-seeds=20-39", "--babyai-gate=aggregate", "-ra")
+    result = project.runpytest("--babyai-seeds=20-23", "--babyai-gate=aggregate", "-ra")
 
     assert result.stdout.str().count("XFAIL") == 3
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SETTINGS = "tasks: [goto]\ngate: aggregate\n"
-LEARN = ("--episodes=16", "--evaluation-episodes=2", "--epochs=2")
+# This teacher does not think aloud: what learns from it has few tokens to write.
+LEARN = ("--episodes=16", "--evaluation-episodes=2", "--epochs=2", "--teacher=history")
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +56,9 @@ def test_the_fine_tuned_variant_was_played_beside_its_teacher(played: Path) -> N
 
     seeds = {
         variant: sorted(entry.key.seed for entry in entries if entry.key.variant == variant)
-        for variant in ("history_and_reasoning", "history_and_reasoning_sft")
+        for variant in ("history", "history_sft")
     }
-    assert seeds["history_and_reasoning"] == seeds["history_and_reasoning_sft"] == [200, 201]
+    assert seeds["history"] == seeds["history_sft"] == [200, 201]
     outcomes = [entry.outcome for entry in entries if entry.key.variant.endswith("_sft")]
     assert all(hasattr(outcome, "progression") for outcome in outcomes)
 
@@ -76,12 +77,12 @@ def test_a_variant_is_refused_on_what_it_was_trained_on(
     result = pytester.run(
         *(sys.executable, "-m", "pytest", str(played / "evals"), f"--rootdir={played}"),
         *("-c", str(played / "pytest.ini"), f"--babyai-config={played / 'config'}"),
-        "--babyai-variants=history_and_reasoning_sft",
+        "--babyai-variants=history_sft",
         "--babyai-seeds=0-15",
     )
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: history_and_reasoning_sft was trained on seeds *"])
+    result.stderr.fnmatch_lines(["ERROR: history_sft was trained on seeds *"])
 
 
 def test_other_options_are_another_loop(pytester: pytest.Pytester, played: Path) -> None:

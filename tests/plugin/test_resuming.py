@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,14 +16,27 @@ import pytest
 
 from pytest_babyai.journal import RUNS_DIRECTORY, open_run
 from pytest_babyai.records import EpisodeResult
-from tests.plugin.provider import completion, go_forward
+from tests.patience import PATIENCE_S, until
+from tests.plugin.provider import SOLVED_SEEDS, TEN_SOLVED, completion, go_forward, never
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from tests.plugin.provider import Provider, Request
 
-TEN_SEEDS = ("--babyai-seeds=0-9", "--babyai-threshold=0")
+LONG_EPISODES = ("--babyai-seeds=2,0,53,1", "--babyai-threshold=0")
+"""Seeds that are solved at once, and seeds that take all of their 64 steps."""
+
+HOLD_THE_END = f"""
+import pathlib, time, pytest
+
+@pytest.hookimpl(trylast=True)
+def pytest_keyboard_interrupt():
+    pathlib.Path("interrupted").touch()
+    give_up_s = time.monotonic() + {PATIENCE_S}
+    while not pathlib.Path("again").exists() and time.monotonic() < give_up_s:
+        time.sleep(0.01)
+"""
 
 
 def journalled(project: pytest.Pytester) -> list[str]:
@@ -39,9 +52,9 @@ def table(result: pytest.RunResult) -> list[str]:
 
 
 def test_every_episode_is_a_line_of_the_journal(project: pytest.Pytester) -> None:
-    project.runpytest(*TEN_SEEDS)
+    project.runpytest(TEN_SOLVED)
 
-    expected = [f"test_suite.py::test_episode[baseline-goto-{seed}]" for seed in range(10)]
+    expected = [f"test_suite.py::test_episode[baseline-goto-{seed}]" for seed in SOLVED_SEEDS]
     assert sorted(journalled(project)) == sorted(expected)
 
 
@@ -80,10 +93,10 @@ def test_the_manifest_tells_how_to_repeat_the_run(project: pytest.Pytester) -> N
 
 
 def test_resuming_a_finished_run_asks_nothing(project: pytest.Pytester, provider: Provider) -> None:
-    first = project.runpytest(*TEN_SEEDS)
+    first = project.runpytest(TEN_SOLVED)
     provider.requests.clear()
 
-    second = project.runpytest(*TEN_SEEDS, "--babyai-resume")
+    second = project.runpytest(TEN_SOLVED, "--babyai-resume")
 
     second.assert_outcomes(passed=10)
     assert provider.requests == []
@@ -158,13 +171,13 @@ def test_an_unknown_run_is_refused(project: pytest.Pytester) -> None:
 
 
 def test_processes_share_one_complete_journal(project: pytest.Pytester, provider: Provider) -> None:
-    result = project.runpytest(*TEN_SEEDS, "-n", "2")
+    result = project.runpytest(TEN_SOLVED, "-n", "2")
 
     result.assert_outcomes(passed=10)
     assert len(journalled(project)) == len(set(journalled(project))) == 10
     provider.requests.clear()
 
-    project.runpytest(*TEN_SEEDS, "-n", "2", "--babyai-resume").assert_outcomes(passed=10)
+    project.runpytest(TEN_SOLVED, "-n", "2", "--babyai-resume").assert_outcomes(passed=10)
     assert provider.requests == []
 
 
@@ -176,13 +189,13 @@ def test_a_crashed_worker_loses_nothing_that_it_reported(project: pytest.Pyteste
         @pytest.mark.babyai
         def test_episode(babyai_episode, seed):
             crashed = pathlib.Path("crashed")
-            if seed == 6 and not crashed.exists():
+            if seed == 206 and not crashed.exists():
                 crashed.touch()
                 os._exit(1)
         """
     )
 
-    result = project.runpytest(*TEN_SEEDS, "-n", "2")
+    result = project.runpytest(TEN_SOLVED, "-n", "2")
 
     result.assert_outcomes(passed=10)
     assert len(set(journalled(project))) == 10
@@ -195,81 +208,120 @@ def test_an_item_that_crashes_its_worker_again_fails(project: pytest.Pytester) -
 
         @pytest.mark.babyai
         def test_episode(babyai_episode, seed):
-            if seed == 6:
+            if seed == 206:
                 os._exit(1)
         """
     )
 
-    result = project.runpytest(*TEN_SEEDS, "-n", "2")
+    result = project.runpytest(TEN_SOLVED, "-n", "2")
 
     result.assert_outcomes(passed=9, failed=1)
 
 
-class Killed:
-    """A pytest process that is killed after some answers."""
+class Dwindling:
+    """Answers so many requests, and no more."""
 
-    def __init__(self, project: pytest.Pytester, provider: Provider, num_answers: int) -> None:
-        self.num_left = num_answers
-        self.enough = threading.Event()
-        provider.answer = self.answer
-        command = [sys.executable, "-m", "pytest", *TEN_SEEDS, "--babyai-concurrency=3"]
-        self.process = subprocess.Popen(command, cwd=project.path, stdout=subprocess.PIPE)
+    def __init__(self, num_answers: int) -> None:
+        self.is_over = threading.Event()
+        self._num_left = num_answers
 
     async def answer(self, request: Request) -> web.StreamResponse:
-        self.num_left -= 1
-        if self.num_left < 0:
-            self.enough.set()
-            await asyncio.sleep(60)
+        self._num_left -= 1
+        if self._num_left < 0:
+            self.is_over.set()
+            return await never(request)
         return await go_forward(request)
 
-    def kill(self, *numbers: signal.Signals) -> str:
-        assert self.enough.wait(30)
-        for number in numbers:
-            self.process.send_signal(number)
-            time.sleep(0.1)  # two signals at once are one
-        printed, _ = self.process.communicate()
-        return printed.decode()
+
+async def hang_on_long_episodes(request: Request) -> web.StreamResponse:
+    text = str(request["messages"])
+    is_long = "green key" in text or "yellow key" in text
+    return await (never if is_long else go_forward)(request)
 
 
-@pytest.mark.parametrize("num_answers", [5, 150, 400])
+class Running:
+    """A pytest process in which two of four episodes are reported, and two hang."""
+
+    def __init__(self, project: pytest.Pytester, provider: Provider) -> None:
+        self._path = project.path
+        self._printed = b""
+        provider.answer = hang_on_long_episodes
+        self.process = start(project, "-v")
+        assert self.process.stdout is not None
+        while b"[ 50%]" not in self._printed:  # the line has no end yet
+            part = os.read(self.process.stdout.fileno(), 4096)
+            assert part, self._printed.decode()
+            self._printed += part
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def interrupt_again(self) -> None:
+        """Sends another Ctrl-C while the first is being heeded; see `HOLD_THE_END`."""
+        asyncio.run(until((self._path / "interrupted").exists))
+        self.process.send_signal(signal.SIGINT)
+        (self._path / "again").touch()
+
+    def printed(self) -> str:
+        """Waits for the end."""
+        rest, _ = self.process.communicate()
+        return (self._printed + rest).decode()
+
+
+def start(project: pytest.Pytester, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-u", "-m", "pytest", *LONG_EPISODES, "--babyai-concurrency=2"]
+    return subprocess.Popen([*command, *options], cwd=project.path, stdout=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("num_answers", [4, 60, 128])
 def test_a_killed_run_ends_as_an_unbroken_one(
     project: pytest.Pytester, provider: Provider, num_answers: int
 ) -> None:
-    unbroken = project.runpytest(*TEN_SEEDS)
+    unbroken = project.runpytest(*LONG_EPISODES)
     num_requests = len(provider.requests)
-    Killed(project, provider, num_answers).kill(signal.SIGKILL)
+    dwindling = Dwindling(num_answers)
+    provider.answer = dwindling.answer
+    with start(project) as process:
+        assert dwindling.is_over.wait(PATIENCE_S)
+        process.kill()
     finished = set(journalled(project))
     provider.answer = go_forward
     provider.requests.clear()
 
-    resumed = project.runpytest(*TEN_SEEDS, "--babyai-resume")
+    resumed = project.runpytest(*LONG_EPISODES, "--babyai-resume")
 
     assert table(resumed) == table(unbroken)
-    assert len(set(journalled(project))) == len(journalled(project)) == 10
-    assert len(finished) < 10
+    assert len(set(journalled(project))) == len(journalled(project)) == 4
+    assert len(finished) < 4
     assert len(provider.requests) <= num_requests
 
 
 def test_an_interrupted_run_tells_how_to_go_on(
     project: pytest.Pytester, provider: Provider
 ) -> None:
-    printed = Killed(project, provider, 150).kill(signal.SIGINT)
+    running = Running(project, provider)
 
-    assert re.search(r"go on with: pytest .*--babyai-resume=\d{8}-\d{6}-\w+", printed)
+    running.interrupt()
+
+    command = r"go on with: pytest .*--babyai-resume=\d{8}-\d{6}-\w+"
+    assert re.search(command, running.printed())
 
 
 def test_a_second_interrupt_spoils_nothing(project: pytest.Pytester, provider: Provider) -> None:
-    killed = Killed(project, provider, 150)
+    project.makeconftest(HOLD_THE_END)
+    running = Running(project, provider)
 
-    printed = killed.kill(signal.SIGINT, signal.SIGINT)
+    running.interrupt()
+    running.interrupt_again()
 
-    assert killed.process.returncode == pytest.ExitCode.INTERRUPTED
+    printed = running.printed()
+    assert running.process.returncode == pytest.ExitCode.INTERRUPTED
     assert "Traceback" not in printed
     assert "go on with: " in printed
 
 
 def test_two_runs_in_one_directory_are_two_runs(project: pytest.Pytester) -> None:
-    command = [sys.executable, "-m", "pytest", *TEN_SEEDS]
+    command = [sys.executable, "-m", "pytest", TEN_SOLVED]
     both = [subprocess.Popen(command, cwd=project.path, stdout=subprocess.DEVNULL) for _ in "ab"]
 
     assert [process.wait() for process in both] == [0, 0]
@@ -278,13 +330,14 @@ def test_two_runs_in_one_directory_are_two_runs(project: pytest.Pytester) -> Non
 
 
 def test_a_full_disk_ends_the_run_with_one_line(project: pytest.Pytester) -> None:
+    six_long_ones = ("--babyai-seeds=0,1,3-6", "--babyai-threshold=0")
     limited = (
         "import resource, sys, pytest;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000));"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "sys.exit(pytest.main(sys.argv[1:]))"
     )
-    command = [sys.executable, "-c", limited, *TEN_SEEDS, "-p", "no:cacheprovider"]
+    command = [sys.executable, "-c", limited, *six_long_ones, "-p", "no:cacheprovider"]
 
     done = subprocess.run(command, cwd=project.path, capture_output=True, text=True, check=False)
 
@@ -292,7 +345,7 @@ def test_a_full_disk_ends_the_run_with_one_line(project: pytest.Pytester) -> Non
     assert re.search(
         r"Exit: .*episodes\.jsonl: File too large.*earlier episodes are kept", done.stdout
     )
-    assert 0 < len(journalled(project)) < 10
+    assert 0 < len(journalled(project)) < 6
 
 
 def test_no_secret_reaches_the_journal(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.plugin.provider import action, go_forward
+from tests.patience import until
+from tests.plugin.provider import TEN_SOLVED, Crowd, go_forward, never
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -19,29 +19,11 @@ if TYPE_CHECKING:
     from tests.plugin.provider import Provider, Request
 
 
-class Crowd:
-    """Answers, and remembers how many requests were in flight at once."""
-
-    def __init__(self, latency_s: float = 0.02) -> None:
-        self.latency_s = latency_s
-        self.num_now = 0
-        self.num_most = 0
-
-    async def answer(self, request: Request) -> web.StreamResponse:
-        self.num_now += 1
-        self.num_most = max(self.num_most, self.num_now)
-        try:
-            await asyncio.sleep(self.latency_s)
-        finally:
-            self.num_now -= 1
-        return await go_forward(request)
-
-
 def test_episodes_are_played_at_once(project: pytest.Pytester, provider: Provider) -> None:
-    crowd = Crowd()
+    crowd = Crowd(10)
     provider.answer = crowd.answer
 
-    project.runpytest("--babyai-seeds=0-9", "--babyai-threshold=0").assert_outcomes(passed=10)
+    project.runpytest(TEN_SOLVED).assert_outcomes(passed=10)
 
     assert crowd.num_most == 10
 
@@ -49,14 +31,11 @@ def test_episodes_are_played_at_once(project: pytest.Pytester, provider: Provide
 def test_the_bound_on_requests_in_flight_holds(
     project: pytest.Pytester, provider: Provider
 ) -> None:
-    crowd = Crowd(latency_s=0.005)
+    crowd = Crowd(3)
     provider.answer = crowd.answer
 
-    result = project.runpytest(
-        "--babyai-seeds=0-9", "--babyai-threshold=0", "--babyai-concurrency=3"
-    )
+    project.runpytest(TEN_SOLVED, "--babyai-concurrency=3").assert_outcomes(passed=10)
 
-    result.assert_outcomes(passed=10)
     assert crowd.num_most == 3
 
 
@@ -89,14 +68,28 @@ def test_a_listing_plays_no_episode(project: pytest.Pytester, provider: Provider
     assert provider.requests == []
 
 
-async def keep_seed_0_waiting(request: Request) -> web.StreamResponse:
-    await asyncio.sleep(0.02 if "green key" in str(request["messages"]) else 0)
-    return await go_forward(request)
+def is_of_seed_0(request: Request) -> bool:
+    return "green key" in str(request["messages"])
 
 
 def test_items_run_in_the_order_of_their_episodes_ends(
     project: pytest.Pytester, provider: Provider
 ) -> None:
+    project.makepyfile(
+        test_suite="""
+        import pathlib, pytest
+
+        @pytest.mark.babyai
+        def test_episode(babyai_episode, seed):
+            pathlib.Path(f"seed-{seed}").touch()
+        """
+    )
+
+    async def keep_seed_0_waiting(request: Request) -> web.StreamResponse:
+        if is_of_seed_0(request):
+            await until((project.path / "seed-2").exists)
+        return await go_forward(request)
+
     provider.answer = keep_seed_0_waiting
 
     result = project.runpytest("--babyai-seeds=0,2", "--babyai-threshold=0", "-v")
@@ -107,7 +100,12 @@ def test_items_run_in_the_order_of_their_episodes_ends(
 def test_stepwise_keeps_the_order_of_the_items(
     project: pytest.Pytester, provider: Provider
 ) -> None:
-    provider.answer = keep_seed_0_waiting
+    async def seed_2_first(request: Request) -> web.StreamResponse:
+        if is_of_seed_0(request):
+            await until(lambda: any(not is_of_seed_0(each) for each in provider.requests))
+        return await go_forward(request)
+
+    provider.answer = seed_2_first
 
     result = project.runpytest("--babyai-seeds=0,2", "--babyai-threshold=0", "-v", "--stepwise")
 
@@ -155,10 +153,10 @@ def test_fixtures_of_a_wider_scope_are_set_up_once(project: pytest.Pytester) -> 
 
 
 def test_the_first_failure_ends_the_run(project: pytest.Pytester) -> None:
-    result = project.runpytest("--babyai-seeds=0,1,3,4", "-x")
+    result = project.runpytest("--babyai-seeds=0,1", "-x")
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["1 of 4 episodes*", "*stopping after 1 failures*"])
+    result.stdout.fnmatch_lines(["1 of 2 episodes*", "*stopping after 1 failures*"])
 
 
 def test_only_the_last_failures_run_again(project: pytest.Pytester, provider: Provider) -> None:
@@ -172,18 +170,21 @@ def test_only_the_last_failures_run_again(project: pytest.Pytester, provider: Pr
 
 
 def test_processes_play_no_episode_twice(project: pytest.Pytester, provider: Provider) -> None:
-    result = project.runpytest("--babyai-seeds=0-5", "--babyai-threshold=0", "-n", "2")
+    crowd = Crowd(10)
+    provider.answer = crowd.answer
 
-    result.assert_outcomes(passed=6)
-    result.stdout.fnmatch_lines(["episodes*6", "6 episodes in *"])
-    assert len({str(request["messages"]) for request in provider.requests[:6]}) >= 2
+    result = project.runpytest(TEN_SOLVED, "-n", "2")
+
+    result.assert_outcomes(passed=10)
+    result.stdout.fnmatch_lines(["episodes*10", "10 episodes in *"])
+    assert crowd.num_most == 10
     assert len(provider.requests) == sum_of_steps(project)
 
 
 def sum_of_steps(project: pytest.Pytester) -> int:
-    """Plays the same six episodes in one process and counts their requests."""
-    done = project.runpytest("--babyai-seeds=0-5", "--babyai-threshold=0")
-    (line,) = (line for line in done.outlines if "6 episodes in" in line)
+    """Plays the same ten episodes in one process and counts their requests."""
+    done = project.runpytest(TEN_SOLVED)
+    (line,) = (line for line in done.outlines if "10 episodes in" in line)
     return int(line.split(" · ")[1].split()[0].replace(",", ""))
 
 
@@ -198,9 +199,7 @@ def test_an_interrupt_leaves_a_partial_summary(
     project: pytest.Pytester, provider: Provider
 ) -> None:
     async def hang_on_seed_0(request: Request) -> web.StreamResponse:
-        if "green key" in str(request["messages"]):
-            await asyncio.sleep(60)
-        return action("go forward")
+        return await (never if is_of_seed_0(request) else go_forward)(request)
 
     provider.answer = hang_on_seed_0
     command = [sys.executable, "-m", "pytest", "--babyai-seeds=0,2", "-v"]
@@ -210,7 +209,7 @@ def test_an_interrupt_leaves_a_partial_summary(
     ) as process:
         assert process.stdout is not None
         seen = b""
-        while b"goto-2] PASSED" not in seen:
+        while b"goto-2] PASSED" not in seen or b"[ 50%]" not in seen:
             chunk = os.read(process.stdout.fileno(), 4096)
             assert chunk, seen.decode()
             seen += chunk

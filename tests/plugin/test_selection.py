@@ -119,6 +119,29 @@ def write_settings(project: pytest.Pytester, text: str) -> None:
     (project.mkdir("config") / "babyai.yml").write_text(text)
 
 
+def test_what_no_test_plays_need_not_be_there(project: pytest.Pytester) -> None:
+    write_settings(project, "variants: [histroy]\ntasks: [gotoo]\n")
+    project.makeini(
+        (project.path / "tox.ini")
+        .read_text()
+        .replace("babyai_variants = baseline", "")
+        .replace("babyai_tasks = goto", "")
+    )
+    project.makepyfile(
+        test_suite="""
+        import pytest
+
+        @pytest.mark.babyai(variants=["history"], tasks=["goto"])
+        def test_episode(babyai_episode): pass
+        """
+    )
+
+    result = project.runpytest("--babyai-md=report.md")
+
+    result.assert_outcomes(passed=1)
+    assert "history" in (project.path / "report.md").read_text()
+
+
 def test_the_ini_file_is_stronger_than_the_settings_file(plain: pytest.Pytester) -> None:
     make_ini(plain, "babyai_tasks = goto")
     write_settings(plain, "tasks: [open]\nvariants: [history]\nepisodes: 1\nseed: 7\n")
@@ -236,8 +259,11 @@ def test_parameters_of_the_test_multiply(project: pytest.Pytester, provider: Pro
 @pytest.mark.parametrize(
     ("option", "line"),
     [
-        ("--babyai-variants=histroy", "unknown variant 'histroy' in *; did you mean 'history'?"),
-        ("--babyai-tasks=gotoo", "*'gotoo'*did you mean 'goto'?"),
+        (
+            "--babyai-variants=histroy",
+            "--babyai-variants: unknown variant 'histroy' in *; did you mean 'history'?",
+        ),
+        ("--babyai-tasks=gotoo", "--babyai-tasks: unknown task 'gotoo'; did you mean 'goto'?"),
         ("--babyai-episodes=0", "--babyai-episodes: '0' is not a whole number of at least 1"),
         ("--babyai-threshold=2", "--babyai-threshold: '2' is not a number from 0 to 1"),
         ("--babyai-seeds=x", "--babyai-seeds: 'x' is not whole numbers and ranges, such as *"),
@@ -264,12 +290,35 @@ def test_a_wrong_option_is_one_clear_line(plain: pytest.Pytester, option: str, l
     pytest.LineMatcher([refusal(plain, option)]).fnmatch_lines([line])
 
 
+@pytest.mark.parametrize("option", ["--babyai-episode=3", "--babyai-episods"])
+def test_a_misspelt_option_is_one_clear_line(plain: pytest.Pytester, option: str) -> None:
+    flag = option.partition("=")[0]
+
+    line = refusal(plain, option)
+
+    assert line == f"unknown option {flag}; did you mean '--babyai-episodes'?"
+
+
+def test_an_option_of_the_project_s_own_is_left_alone(plain: pytest.Pytester) -> None:
+    plain.makeconftest("def pytest_addoption(parser): parser.addoption('--babyai-own')")
+
+    assert collected(plain, "--babyai-own=x", "-k", "history and open and 200")
+
+
 def test_a_wrong_ini_value_is_one_clear_line(plain: pytest.Pytester) -> None:
     make_ini(plain, "babyai_episodes = many")
 
     line = refusal(plain)
 
     assert line == "tox.ini: babyai_episodes: 'many' is not a whole number of at least 1"
+
+
+def test_a_directory_that_the_ini_file_names_is_told_with_its_place(plain: pytest.Pytester) -> None:
+    make_ini(plain, "babyai_config = gone")
+
+    line = refusal(plain)
+
+    assert line == f"tox.ini: babyai_config: there is no directory {plain.path / 'gone'}"
 
 
 def test_a_native_value_of_the_wrong_type_is_one_clear_line(plain: pytest.Pytester) -> None:
@@ -305,6 +354,8 @@ def test_malformed_yaml_is_one_clear_line(plain: pytest.Pytester) -> None:
     ("marker", "line"),
     [
         ("varants=['a']", "unknown argument 'varants'; did you mean 'variants'?"),
+        ("variants=['histroy']", "@pytest.mark.babyai(variants=…): unknown variant 'histroy' in "),
+        ("tasks=['gotoo']", "@pytest.mark.babyai(tasks=…): unknown task 'gotoo'; did you mean"),
         ("episodes=0", "@pytest.mark.babyai(episodes=…): 0 is not a whole number of at least 1"),
         ("['baseline']", "takes keyword arguments only, found ['baseline']"),
         ("model='openai'", "unknown argument 'model'"),

@@ -227,6 +227,18 @@ def test_options_without_a_store_are_refused(
     result.stderr.fnmatch_lines([line])
 
 
+def test_several_processes_refuse_an_option_before_they_play(
+    project: pytest.Pytester, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TENSORZERO_CLICKHOUSE_URL", raising=False)
+
+    result = project.runpytest("--babyai-record", "-p", "xdist", "-n", "2")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --babyai-record has no store to record to; *"])
+    assert provider.requests == []
+
+
 def test_a_store_that_does_not_answer_is_one_line_without_its_password(
     project: pytest.Pytester,
 ) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.plugin.provider import completion, go_forward
 
 if TYPE_CHECKING:
-    import pytest
     from aiohttp import web
 
     from tests.plugin.provider import Provider, Request
@@ -119,3 +120,16 @@ def test_control_characters_of_a_model_do_not_reach_the_terminal(
 
     assert "\x07" not in result.stdout.str()
     assert "\x1b[2J" not in result.stdout.str()
+
+
+def test_a_run_that_is_interrupted_before_its_first_report_tells_how_to_go_on(
+    project: pytest.Pytester,
+) -> None:
+    suite = project.path / "test_suite.py"
+    suite.write_text("def test_stop(): raise KeyboardInterrupt\n" + suite.read_text())
+
+    result = project.runpytest_inprocess(no_reraise_ctrlc=True)
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["run *; see it with: *", "go on with: pytest *--babyai-resume=*"])
+    assert "BabyAI episodes" not in result.stdout.str()

@@ -86,6 +86,12 @@ def test_the_packaged_configuration_stands_in(tmp_path: Path) -> None:
     assert find_config(None, [tmp_path]) == packaged("config")
 
 
-def test_a_chosen_directory_without_configuration_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"--babyai-config: .* holds no tensorzero\.toml"):
-        find_config(tmp_path, [])
+@pytest.mark.parametrize(
+    ("directory", "reason"),
+    [("", r"--config: .* holds no tensorzero\.toml"), ("gone", "--config: there is no directory ")],
+)
+def test_a_chosen_directory_without_configuration_is_refused(
+    tmp_path: Path, directory: str, reason: str
+) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        find_config(tmp_path / directory, [], option="--config")

@@ -11,13 +11,12 @@ import pytest
 
 from pytest_babyai.errors import CredentialsError, NotStartedError, UsageError
 from pytest_babyai.scheduler import LoopThread, Scheduler
+from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_babyai.records import EpisodeOutcome
-
-WAIT_S = 5.0
 
 
 class Stage:
@@ -48,14 +47,14 @@ class Stage:
 
     def wait_for_start_of(self, *keys: str) -> None:
         with self.changed:
-            assert self.changed.wait_for(lambda: set(keys) <= set(self.started), WAIT_S)
+            assert self.changed.wait_for(lambda: set(keys) <= set(self.started), PATIENCE_S)
 
 
 @pytest.fixture
 def thread() -> Iterator[LoopThread]:
     loop_thread = LoopThread()
     yield loop_thread
-    loop_thread.close()
+    loop_thread.close(PATIENCE_S)
 
 
 @pytest.fixture
@@ -89,7 +88,7 @@ def test_a_future_gives_the_outcome(thread: LoopThread, stage: Stage) -> None:
     scheduler.submit("a")
     end(thread, stage, "a")
 
-    assert cast("str", scheduler.future("a").result(WAIT_S)) == "outcome of a"
+    assert cast("str", scheduler.future("a").result(PATIENCE_S)) == "outcome of a"
 
 
 def test_a_key_that_nobody_submitted_starts_when_it_is_asked_for(
@@ -100,7 +99,7 @@ def test_a_key_that_nobody_submitted_starts_when_it_is_asked_for(
     future = scheduler.future("late")
     end(thread, stage, "late")
 
-    assert cast("str", future.result(WAIT_S)) == "outcome of late"
+    assert cast("str", future.result(PATIENCE_S)) == "outcome of late"
 
 
 def test_no_key_is_played_twice(thread: LoopThread, stage: Stage) -> None:
@@ -108,7 +107,7 @@ def test_no_key_is_played_twice(thread: LoopThread, stage: Stage) -> None:
     scheduler.submit("aa")
     scheduler.submit("a")
     end(thread, stage, "a")
-    scheduler.future("a").result(WAIT_S)
+    scheduler.future("a").result(PATIENCE_S)
     scheduler.submit("ab")
     stage.wait_for_start_of("b")
 
@@ -121,10 +120,10 @@ def test_next_finished_gives_keys_in_the_order_of_their_ends(
     scheduler = scheduler_of(thread, stage)
     scheduler.submit("ab")
     end(thread, stage, "b")
-    first = scheduler.next_finished(WAIT_S)
+    first = scheduler.next_finished(PATIENCE_S)
     end(thread, stage, "a")
 
-    assert [first, scheduler.next_finished(WAIT_S)] == ["b", "a"]
+    assert [first, scheduler.next_finished(PATIENCE_S)] == ["b", "a"]
 
 
 def test_next_finished_gives_up_after_its_time(thread: LoopThread, stage: Stage) -> None:
@@ -139,8 +138,8 @@ def test_an_error_of_one_episode_stays_its_own(thread: LoopThread, stage: Stage)
     end(thread, stage, "b")
 
     with pytest.raises(RuntimeError, match="a bug"):
-        scheduler.future("a").result(WAIT_S)
-    assert cast("str", scheduler.future("b").result(WAIT_S)) == "outcome of b"
+        scheduler.future("a").result(PATIENCE_S)
+    assert cast("str", scheduler.future("b").result(PATIENCE_S)) == "outcome of b"
 
 
 def test_a_usage_error_ends_what_has_not_started(thread: LoopThread, stage: Stage) -> None:
@@ -151,7 +150,7 @@ def test_a_usage_error_ends_what_has_not_started(thread: LoopThread, stage: Stag
 
     for key in "abc":
         with pytest.raises(UsageError, match="no key"):
-            scheduler.future(key).result(WAIT_S)
+            scheduler.future(key).result(PATIENCE_S)
     assert stage.started == ["a"]
 
 
@@ -172,7 +171,7 @@ def test_outcomes_are_those_that_finished_well(thread: LoopThread, stage: Stage)
     scheduler.submit("abc")
     for key in "ab":
         end(thread, stage, key)
-        scheduler.next_finished(WAIT_S)
+        scheduler.next_finished(PATIENCE_S)
 
     assert {key: str(outcome) for key, outcome in scheduler.outcomes().items()} == {
         "a": "outcome of a"
@@ -188,7 +187,7 @@ def test_cancel_ends_what_runs_and_what_waits(thread: LoopThread, stage: Stage) 
 
     for key in "ab":
         with pytest.raises(CancelledError):
-            scheduler.future(key).result(WAIT_S)
+            scheduler.future(key).result(PATIENCE_S)
     assert stage.started == ["a"]
 
 
@@ -241,7 +240,7 @@ def test_fewer_episodes_run_once_the_limit_has_shrunk(thread: LoopThread, stage:
 
     for key in "abc":
         end(thread, stage, key)
-        scheduler.future(key).result(WAIT_S)
+        scheduler.future(key).result(PATIENCE_S)
     stage.wait_for_start_of("d")
 
     assert (stage.started, stage.num_running) == (list("abcd"), 1)
@@ -255,10 +254,10 @@ def test_draining_lets_finish_what_runs(thread: LoopThread, stage: Stage) -> Non
     scheduler.drain("the budget is used up")
     end(thread, stage, "a")
 
-    assert cast("str", scheduler.future("a").result(WAIT_S)) == "outcome of a"
+    assert cast("str", scheduler.future("a").result(PATIENCE_S)) == "outcome of a"
     for key in "bc":
         with pytest.raises(NotStartedError, match="the budget is used up"):
-            scheduler.future(key).result(WAIT_S)
+            scheduler.future(key).result(PATIENCE_S)
     assert stage.started == ["a"]
 
 
@@ -269,7 +268,7 @@ def test_what_was_not_started_is_told_as_ended(thread: LoopThread, stage: Stage)
 
     scheduler.drain("enough")
 
-    assert [scheduler.next_finished(WAIT_S) for _ in range(2)] == ["b", "c"]
+    assert [scheduler.next_finished(PATIENCE_S) for _ in range(2)] == ["b", "c"]
     progress = scheduler.progress()
     assert (progress.num_running, progress.num_finished, progress.num_not_started) == (1, 0, 2)
 
@@ -279,7 +278,7 @@ def test_what_is_submitted_after_draining_is_not_started(thread: LoopThread, sta
     scheduler.drain("enough")
 
     with pytest.raises(NotStartedError, match="enough"):
-        scheduler.future("late").result(WAIT_S)
+        scheduler.future("late").result(PATIENCE_S)
 
 
 def test_the_first_reason_to_drain_stays(thread: LoopThread, stage: Stage) -> None:
@@ -288,7 +287,7 @@ def test_the_first_reason_to_drain_stays(thread: LoopThread, stage: Stage) -> No
     scheduler.drain("second")
 
     with pytest.raises(NotStartedError, match="first"):
-        scheduler.future("late").result(WAIT_S)
+        scheduler.future("late").result(PATIENCE_S)
     assert scheduler.refusal == "first"
 
 
@@ -300,7 +299,7 @@ def test_draining_that_keeps_nothing_from_starting_is_no_refusal(
     stage.wait_for_start_of("a")
     scheduler.drain("enough")
     end(thread, stage, "a")
-    scheduler.future("a").result(WAIT_S)
+    scheduler.future("a").result(PATIENCE_S)
 
     assert scheduler.refusal is None
 
@@ -313,11 +312,11 @@ def test_a_reason_to_stop_is_asked_before_each_start(thread: LoopThread, stage: 
     scheduler.submit("abcd")
     for key in "ab":
         end(thread, stage, key)
-        scheduler.future(key).result(WAIT_S)
+        scheduler.future(key).result(PATIENCE_S)
 
     for key in "cd":
         with pytest.raises(NotStartedError, match="two are enough"):
-            scheduler.future(key).result(WAIT_S)
+            scheduler.future(key).result(PATIENCE_S)
     assert stage.started == ["a", "b"]
     assert scheduler.refusal == "two are enough"
 
@@ -326,7 +325,7 @@ def test_outcomes_leave_out_what_was_not_started(thread: LoopThread, stage: Stag
     scheduler = scheduler_of(thread, stage)
     scheduler.drain("enough")
     scheduler.submit("a")
-    scheduler.next_finished(WAIT_S)
+    scheduler.next_finished(PATIENCE_S)
 
     assert scheduler.outcomes() == {}
 
@@ -337,7 +336,7 @@ def test_closing_the_thread_cancels_what_runs(stage: Stage) -> None:
     scheduler.submit("a")
     stage.wait_for_start_of("a")
 
-    thread.close()
+    thread.close(PATIENCE_S)
 
     assert stage.num_running == 0
     assert thread.loop.is_closed()
@@ -345,8 +344,8 @@ def test_closing_the_thread_cancels_what_runs(stage: Stage) -> None:
 
 def test_a_thread_is_closed_twice_without_harm() -> None:
     thread = LoopThread()
-    thread.close()
-    thread.close()
+    thread.close(PATIENCE_S)
+    thread.close(PATIENCE_S)
 
     assert thread.loop.is_closed()
 

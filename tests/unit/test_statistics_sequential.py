@@ -38,26 +38,28 @@ def width(interval: Interval) -> float:
     return interval.high - interval.low
 
 
+def bet_before(before: Sequence[float], half_width: float, horizon: int) -> float:
+    """Returns the bet on the next value, from those before it."""
+    centers = [(0.5 + sum(before[: i + 1])) / (i + 2) for i in range(len(before))]
+    squares = sum((x - center) ** 2 for x, center in zip(before, centers, strict=True))
+    variance = (0.25 + squares) / (len(before) + 1)
+    distance = max(half_width, math.sqrt(2 * variance * math.log(40) / horizon))
+    return distance / (variance + distance**2)
+
+
 def surviving(values: Sequence[float], half_width: float, horizon: int, grid: int) -> list[float]:
     """Returns the means of a grid on which nobody gets 40 times their half of the capital.
 
     The definition of the hedged capital process, a mean and a value at a time.
     """
+    bets = [bet_before(values[:number], half_width, horizon) for number in range(len(values))]
     found = []
     for mean in (number / grid for number in range(1, grid)):
         above = below = 0.5
-        possible = True
-        for number, value in enumerate(values, start=1):
-            before = values[: number - 1]
-            centers = [(0.5 + sum(before[: i + 1])) / (i + 2) for i in range(len(before))]
-            squares = sum((x - center) ** 2 for x, center in zip(before, centers, strict=True))
-            variance = (0.25 + squares) / number
-            distance = max(half_width, math.sqrt(2 * variance * math.log(40) / horizon))
-            bet = distance / (variance + distance**2)
+        for value, bet in zip(values, bets, strict=True):
             above *= 1 + min(bet, 0.75 / mean) * (value - mean)
             below *= 1 - min(bet, 0.75 / (1 - mean)) * (value - mean)
-        possible = max(above, below) < 20
-        if possible:
+        if max(above, below) < 20:
             found.append(mean)
     return found
 

@@ -38,7 +38,16 @@ def run_virtually(main: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
     try:
         return loop.run_until_complete(main())
     finally:
+        _cancel_rest(loop)
         loop.close()
+
+
+def _cancel_rest(loop: asyncio.AbstractEventLoop) -> None:
+    rest = asyncio.all_tasks(loop)
+    for task in rest:
+        task.cancel()
+    if rest:
+        loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
 
 
 def loop_time_s() -> float:

@@ -62,9 +62,65 @@ def test_reports_are_written(project: Path, tmp_path: Path) -> None:
     assert files[2].read_text().count("\n") == 3
 
 
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("--html=.", "--html: . is a directory; give the name of a file"),
+        ("--md={file}/r.md", "--md: {file} is a file, so there can be no {file}/r.md"),
+        ("--charts={file}", "--charts: {file} is a file; give the name of a directory"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_line(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, line: str
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+
+    assert main(["report", "latest", option.format(file=file), "--root", str(project)]) == 4
+
+    assert capsys.readouterr().err == f"pytest_babyai report: {line.format(file=file)}\n"
+
+
 def test_a_report_without_a_file_is_one_line(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", "latest", "--root", str(project)]) == 4
 
     assert "nothing to write; give --html" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", [["show", "latest"], ["report", "latest", "--md=r.md"], ["dataset", "latest"]]
+)
+def test_without_any_run_a_command_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    assert main([*command, "--root", str(tmp_path)]) == 4
+
+    root = tmp_path / RUNS_DIRECTORY
+    assert capsys.readouterr().err == (
+        f"pytest_babyai {command[0]}: no run in {root} yet: every pytest run with episodes adds "
+        "one\n"
+    )
+
+
+def test_the_first_run_is_shown_while_it_is_played(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with create_run(tmp_path / RUNS_DIRECTORY, manifest(), RECORDING) as journal:
+        journal.append(entry(key=key(), outcome=result(key()), nodeid="t.py::test_episode[x]"))
+
+        assert main(["show", "latest", "--root", str(tmp_path)]) == 0
+
+    assert "[x]" in capsys.readouterr().out
+
+
+def test_a_root_that_is_not_there_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+
+    assert main(["learn", "--root", str(gone)]) == 4
+
+    assert f"argument --root: there is no directory {gone}; " in capsys.readouterr().err
+    assert not gone.exists()

@@ -279,7 +279,7 @@ def test_markdown_that_cannot_be_written_is_one_line(
 ) -> None:
     line = project.refusal(*pair, f"--md={project.root}")
 
-    assert line == f"{project.root}: Is a directory"
+    assert line == f"--md: {project.root} is a directory; give the name of a file"
 
 
 def test_a_name_that_is_neither_is_one_line(project: Project, pair: tuple[str, str]) -> None:

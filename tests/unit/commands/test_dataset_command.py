@@ -96,7 +96,7 @@ def test_nothing_is_overwritten_unasked(root: Path, run: str) -> None:
         (["--val-fraction=x"], "from 0 to below 1, found 'x'"),
         (["--variant=histori_and_reasoning"], "did you mean 'history_and_reasoning'?"),
         (["--run=1"], "--run, --store and --clickhouse-url go with 'store'"),
-        (["--config=nowhere"], "there is no directory nowhere"),
+        (["--config=nowhere"], "--config: there is no directory nowhere"),
         (["-odata.json"], "does not end in .jsonl"),
     ],
 )

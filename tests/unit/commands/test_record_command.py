@@ -43,6 +43,13 @@ def test_a_run_is_sent_to_one_store(project: Path) -> None:
         call(project, "--store=s", "--gateway-url=http://localhost:3000")
 
 
+def test_a_store_that_is_not_there_is_not_made(project: Path) -> None:
+    with pytest.raises(SettingsError, match=r"--store: there is no store in .*/gone"):
+        call(project, f"--store={project / 'gone'}")
+
+    assert not (project / "gone").exists()
+
+
 def test_an_unknown_run_is_told(project: Path) -> None:
     with pytest.raises(SettingsError, match="no run 'nope'"):
         call(project, "--gateway-url=http://localhost:3000", run="nope")
@@ -83,9 +90,9 @@ def test_a_run_that_could_not_be_sent_may_be_sent_again(project: Path) -> None:
 
 
 def test_what_was_sent_is_told() -> None:
-    sent = Recorded(num_before=1, num_sent=2, num_failed=0, problem=None)
+    sent = Recorded(num_before=1_200, num_sent=1, num_failed=0, problem=None)
 
-    assert list(sent.lines("r")) == ["run r: feedback of 2 episodes sent, 1 had been"]
+    assert list(sent.lines("r")) == ["run r: feedback of 1 episode sent, 1,200 had been"]
 
 
 def test_what_could_not_be_sent_is_told_with_its_reason() -> None:

@@ -22,9 +22,11 @@ from pytest_babyai.finetuning.recorded import RunSource
 from pytest_babyai.finetuning.stored import StoredSource
 from pytest_babyai.gateway.client import open_gateway
 from pytest_babyai.gateway.store import EmbeddedStore
+from pytest_babyai.gateway.store_queries import ClickHouseStore
 from pytest_babyai.offline import OfflineServer
 from pytest_babyai.records import AnswerStatus, EpisodeResult, EpisodeSpec
 from pytest_babyai.rollout import RolloutOptions, run_episode
+from tests.patience import until_answered
 from tests.unit.finetuning.finetuning_samples import (
     VARIANT,
     FakeProvider,
@@ -45,9 +47,9 @@ if TYPE_CHECKING:
 pytest.importorskip("chdb")
 
 RUN = "run-of-the-store"
-SPECS = [
-    EpisodeSpec(VARIANT, task, seed) for task in ("goto", "putnext") for seed in (*range(8), 203)
-]
+# Solved with good answers and with bad ones, not solved, and held out; few take all their steps.
+SEEDS = {"goto": (0, 1, 2, 4, 5, 6, 203), "putnext": (2, 10, 203)}
+SPECS = [EpisodeSpec(VARIANT, task, seed) for task, seeds in SEEDS.items() for seed in seeds]
 
 
 class Recorded(NamedTuple):
@@ -88,6 +90,13 @@ async def play_and_record(configuration: GatewayConfiguration, url: str) -> list
         )
     )
     results = [outcome for outcome in outcomes if isinstance(outcome, EpisodeResult)]
+    ids = [str(step.inference_id) for result in results for step in result.steps]
+    queries = ClickHouseStore(url)
+
+    async def are_stored() -> bool:
+        return len(await queries.usages(ids)) == len(ids)
+
+    await until_answered(are_stored)  # feedback on what is not is refused after some seconds
     for result in results:
         for metric in ("progression", "episode_return"):
             await gateway.send_feedback(metric, getattr(result, metric), result.episode_id, {})
@@ -141,7 +150,7 @@ def test_the_comparison_is_about_something(played: Recorded) -> None:
 def test_only_training_seeds_come_out_of_a_store(played: Recorded, tmp_path: Path) -> None:
     card, _ = written(stored_source(played), tmp_path / "data.jsonl", "progression>=0")
 
-    assert {layout.seed for layout in card.layouts} == set(range(8))
+    assert {layout.seed for layout in card.layouts} == {0, 1, 2, 4, 5, 6, 10}
     assert card.contents["dropped_episodes"]["evaluation seed"] == 2
 
 

@@ -19,6 +19,7 @@ from pytest_babyai.journal import (
     describe_session,
     git_state,
 )
+from tests.patience import PATIENCE_S
 from tests.unit.journal.journal_samples import manifest, session
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def test_a_session_tells_versions_and_commit(repository: Path) -> None:
 def test_a_clean_repository_is_not_dirty(repository: Path) -> None:
     (repository / "untracked").write_text("x")
 
-    state = git_state(repository)
+    state = git_state(repository, timeout_s=PATIENCE_S)
 
     assert state is not None
     assert len(state.commit) == 40
@@ -172,7 +173,7 @@ def test_a_clean_repository_is_not_dirty(repository: Path) -> None:
 def test_a_changed_tracked_file_makes_it_dirty(repository: Path) -> None:
     (repository / "file").write_text("two")
 
-    state = git_state(repository)
+    state = git_state(repository, timeout_s=PATIENCE_S)
 
     assert state is not None
     assert state.dirty

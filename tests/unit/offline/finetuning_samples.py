@@ -33,7 +33,7 @@ needs_torch = pytest.mark.skipif(
 ANIMALS = ("cat", "dog", "hen", "cow", "pig", "bat")
 COLOURS = ("red", "blue", "grey", "green", "white", "black")
 FINAL = ("succeeded", "failed", "cancelled")
-DEADLINE_S = 120.0
+DEADLINE_S = 300.0
 
 
 def chat(animal: str, colour: str, other: str) -> Example:

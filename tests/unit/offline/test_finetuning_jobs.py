@@ -15,6 +15,7 @@ import pytest
 from pytest_babyai.offline.finetuning import endpoints, jobs
 from pytest_babyai.offline.finetuning.storage import FileLock, write_json
 from tests.unit.offline.finetuning_samples import (
+    DEADLINE_S,
     Client,
     as_json_lines,
     chats,
@@ -246,7 +247,7 @@ def test_the_trainer_ends_when_its_server_does(tmp_path: Path) -> None:
         job_id = launch(client)
     command = client.tuning.supervisor._command(job_id)
     trainer = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-    trainer.communicate(timeout=60)  # closes its input
+    trainer.communicate(timeout=DEADLINE_S)  # closes its input
     assert trainer.returncode in (1, 0, -signal.SIGTERM)
 
 

@@ -23,6 +23,7 @@ from pytest_babyai.offline.finetuning.metrics import read_metrics
 from pytest_babyai.offline.finetuning.storage import write_json
 from tests.unit.offline.finetuning_samples import (
     ANIMALS,
+    DEADLINE_S,
     Client,
     as_json_lines,
     chats,
@@ -235,8 +236,24 @@ def test_a_cancelled_training_leaves_no_model(offline: Client) -> None:
     assert offline.tuning.models.names() == []
 
 
+WAITS_AFTER_AN_EPOCH = """
+import sys, threading
+from pytest_babyai.offline.finetuning import run, trainer
+
+keep = run._keep
+
+def keep_and_wait(*arguments):
+    keep(*arguments)
+    threading.Event().wait()
+
+run._keep = keep_and_wait
+sys.exit(trainer.main(sys.argv[1:]))
+"""
+
+
 def test_an_interrupted_training_is_taken_up_after_its_last_epoch(tmp_path: Path) -> None:
-    with closing(Client(tmp_path)) as first:
+    command = [sys.executable, "-c", WAITS_AFTER_AN_EPOCH, str(tmp_path)]
+    with closing(Client(tmp_path, lambda job_id: [*command, job_id])) as first:
         job_id = first.launch(
             training_file=first.upload(as_json_lines(LEARNT)), hyperparameters={"n_epochs": 3}
         )
@@ -260,20 +277,22 @@ def test_a_trainer_ends_when_its_server_does(tmp_path: Path) -> None:
         )
     command = client.tuning.supervisor._command(job_id)
     trainer = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    trainer.communicate(timeout=60)  # closes its input
+    trainer.communicate(timeout=DEADLINE_S)  # closes its input
     assert trainer.returncode == 1
     assert client.tuning.jobs.get(job_id)["status"] in ("validating_files", "running")
 
 
-def test_a_deleted_model_is_gone_and_its_job_stays(offline: Client) -> None:
-    job_id = offline.launch(
-        training_file=offline.upload(as_json_lines(LEARNT)), hyperparameters={"n_epochs": 1}
-    )
-    name = offline.wait(job_id)["fine_tuned_model"]
-    deleted = offline.request("DELETE", f"/v1/models/{name}")
-    assert deleted.json() == {"id": name, "object": "model", "deleted": True}
-    assert offline.ask(name, HELD_OUT[0]).status_code == 404
-    assert offline.get(f"{JOBS}/{job_id}")["status"] == "succeeded"
+def test_a_deleted_model_is_gone_and_its_job_stays(
+    models_dir: Path, job: dict[str, Any], tmp_path: Path
+) -> None:
+    name = job["fine_tuned_model"]
+    shutil.copytree(models_dir, tmp_path / "models")
+    with closing(Client(tmp_path / "models")) as client:
+        assert client.ask(name, HELD_OUT[0]).status_code == 200
+        deleted = client.request("DELETE", f"/v1/models/{name}")
+        assert deleted.json() == {"id": name, "object": "model", "deleted": True}
+        assert client.ask(name, HELD_OUT[0]).status_code == 404
+        assert client.get(f"{JOBS}/{job['id']}")["status"] == "succeeded"
 
 
 def test_a_server_in_a_process_of_its_own_serves_the_models_of_its_directory(
@@ -283,7 +302,7 @@ def test_a_server_in_a_process_of_its_own_serves_the_models_of_its_directory(
     body = {"model": job["fine_tuned_model"], "messages": messages}
     with OfflineServer(models_dir=models_dir) as server:
         response = httpx.post(
-            f"{server.url}/v1/chat/completions", json=body, trust_env=False, timeout=60
+            f"{server.url}/v1/chat/completions", json=body, trust_env=False, timeout=DEADLINE_S
         )
     assert json.loads(content_of(response))["action"] in ANIMALS
 

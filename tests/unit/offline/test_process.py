@@ -13,6 +13,7 @@ import pytest
 
 from pytest_babyai.errors import ServerStartError
 from pytest_babyai.offline import OfflineServer
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "pytest_babyai.offline"]
@@ -23,15 +24,21 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def is_healthy(url: str) -> bool:
+    answer = httpx.get(f"{url}/healthz", trust_env=False, timeout=PATIENCE_S)
+    return answer.status_code == 200
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, *arguments]
     return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, check=False, cwd=ROOT, timeout=30
+        command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=PATIENCE_S
     )
 
 
 def test_a_started_server_answers_at_its_url() -> None:
     with OfflineServer() as server:
-        assert httpx.get(f"{server.url}/healthz", trust_env=False).status_code == 200
+        assert is_healthy(server.url)
         assert server.url == f"http://127.0.0.1:{server.port}"
 
 
@@ -128,12 +135,15 @@ def test_the_server_ends_when_its_parent_is_killed() -> None:
     with parent:
         assert parent.stdout is not None
         url = parent.stdout.readline().strip()
-        with httpx.Client(trust_env=False) as http, http.stream("GET", f"{url}/healthz") as held:
+        with (
+            httpx.Client(trust_env=False, timeout=PATIENCE_S) as http,
+            http.stream("GET", f"{url}/healthz") as held,
+        ):
             held.read()
             connection = held.extensions["network_stream"].get_extra_info("socket")
             parent.kill()
             parent.wait()
-            connection.settimeout(20)
+            connection.settimeout(PATIENCE_S)
             assert connection.recv(1) == b""  # the server's end was closed, since it is gone
 
 
@@ -143,9 +153,9 @@ def test_the_program_says_its_url_and_nothing_else() -> None:
     ) as program:
         assert program.stdout is not None
         url = program.stdout.readline().strip()
-        assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
+        assert is_healthy(url)
         program.send_signal(signal.SIGINT)
-        assert program.communicate(timeout=20) == ("", "")
+        assert program.communicate(timeout=PATIENCE_S) == ("", "")
     assert program.returncode == 0
 
 
@@ -157,7 +167,7 @@ def test_a_termination_signal_ends_the_program_cleanly() -> None:
         assert program.stdout is not None
         program.stdout.readline()
         program.terminate()
-        assert program.communicate(timeout=20) == ("", "")
+        assert program.communicate(timeout=PATIENCE_S) == ("", "")
     assert program.returncode == 0
 
 

@@ -11,6 +11,7 @@ import pytest
 from pytest_babyai.offline import OfflineServer
 from pytest_babyai.offline.policy import Policy
 from pytest_babyai.offline.server import Application, ServedModels
+from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ MESSAGES = [
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     with (
         OfflineServer(slip_rate=0, models_dir=tmp_path_factory.mktemp("models")) as server,
-        httpx.Client(base_url=server.url, trust_env=False) as http,
+        httpx.Client(base_url=server.url, trust_env=False, timeout=PATIENCE_S) as http,
     ):
         yield http
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 import re
@@ -79,7 +80,7 @@ def test_provenance_is_told() -> None:
         commit="abc123 with uncommitted changes",
         command_line=("pytest", "evals"),
     )
-    page = html_report(sample_run(), provenance=provenance)
+    page = html_report(run_of(solved()), provenance=provenance)
     for text in ("20260131-1", "2026-01-31 14:04 UTC", "minigrid 3.2.0", "abc123 with unc"):
         assert text in page
     assert "balrog" not in page
@@ -116,10 +117,11 @@ def test_names_are_escaped() -> None:
 
 
 def test_gates_are_told_failed_first() -> None:
-    run = sample_run()
-    scores = RunScores.of_outcomes([each.outcome for each in run.episodes])
-    gates = evaluate_rules(parse_rules("baseline:steps<=1, baseline:errors<=0"), scores)
-    page = html_report(run, gates=gates)
+    outcomes = [solved(dataclasses.replace(SPEC, seed=seed)) for seed in range(200, 206)]
+    rules = parse_rules("baseline:steps<=1, baseline:errors<=0")
+    gates = evaluate_rules(rules, RunScores.of_outcomes(outcomes))
+    assert [gate.outcome.name for gate in gates] == ["FAILED", "PASSED"]
+    page = html_report(run_of(*outcomes), gates=gates[::-1])
     assert page.index("baseline:steps&lt;=1") < page.index("baseline:errors&lt;=0")
 
 

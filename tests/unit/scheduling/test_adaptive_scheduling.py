@@ -13,6 +13,7 @@ from pytest_babyai.retries import Clock
 from pytest_babyai.rollout import run_episode
 from pytest_babyai.scheduler import LoopThread, Scheduler
 from pytest_babyai.scheduling import AdaptiveLimit, Budget, BudgetLimits, ObservedClient
+from tests.patience import PATIENCE_S
 from tests.unit.rollout_fakes import FakeEnvironment, acting
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from pytest_babyai.gateway.inference import Inference, InferenceRequest
 
-WAIT_S = 20.0
 SPECS = [EpisodeSpec("baseline", "goto", seed) for seed in range(60)]
 
 
@@ -49,7 +49,7 @@ class Provider:
 def thread() -> Iterator[LoopThread]:
     loop_thread = LoopThread()
     yield loop_thread
-    loop_thread.close()
+    loop_thread.close(PATIENCE_S)
 
 
 async def soon(_wait_s: float) -> None:
@@ -79,7 +79,7 @@ def test_more_and_more_episodes_run_until_the_provider_refuses(thread: LoopThrea
     scheduler = scheduler_of(thread, provider, limiter)
 
     scheduler.submit(SPECS)
-    outcomes = [scheduler.future(spec).result(WAIT_S) for spec in SPECS]
+    outcomes = [scheduler.future(spec).result(PATIENCE_S) for spec in SPECS]
 
     assert all(isinstance(outcome, EpisodeResult) for outcome in outcomes)
     assert provider.most_in_flight == 12
@@ -95,7 +95,7 @@ def test_a_used_up_budget_starts_nothing_more_and_lets_finish_what_runs(
     scheduler = scheduler_of(thread, Provider(capacity=99), limiter, budget)
 
     scheduler.submit(SPECS)
-    ended = [scheduler.next_finished(WAIT_S) for _ in SPECS]
+    ended = [scheduler.next_finished(PATIENCE_S) for _ in SPECS]
 
     assert None not in ended
     assert 4 <= len(scheduler.outcomes()) <= 5

@@ -103,6 +103,15 @@ def test_a_settings_file_of_other_bytes_is_named(tmp_path: Path) -> None:
         read_settings_file(path)
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="only Linux has such a file")
+def test_a_settings_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "babyai.yml"
+    path.symlink_to("/proc/self/mem")
+
+    with pytest.raises(SettingsError, match=r"babyai\.yml: cannot be read: "):
+        read_settings_file(path)
+
+
 def test_every_field_has_a_definition() -> None:
     assert {definition.name for definition in DEFINITIONS} == set(Settings.__dataclass_fields__)
 
