@@ -30,9 +30,12 @@ class FakeServer:
         self.text = ""
         self.requests: list[tuple[web.BaseRequest, str]] = []
         self.address = ""
+        self.unknown_path: str | None = None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.requests.append((request, await request.text()))
+        if request.path == self.unknown_path:
+            return web.Response(status=404)
         return web.Response(status=self.status, text=self.text)
 
     @property
@@ -77,6 +80,29 @@ async def test_tokens_that_nobody_counted_stay_unknown(server: FakeServer) -> No
 
     assert usages == {first: Usage(700, 9), second: Usage(None, 0)}
     assert f"'{first}','{second}'" in server.requests[0][1]
+
+
+async def test_the_embedded_store_tells_what_came_lately(server: FakeServer) -> None:
+    server.text = "a\nc"
+
+    assert await server.clickhouse.stored(["a", "b", "c"]) == {"a", "c"}
+
+    ((request, asked),) = server.requests
+    assert (request.path, asked) == ("/acknowledged", "a\nb\nc")
+    assert request.headers["X-ClickHouse-Key"] == PASSWORD
+
+
+async def test_a_clickhouse_is_asked_for_what_it_has(server: FakeServer) -> None:
+    inference_id = new_episode_id()
+    server.text = f'{{"id": "{inference_id}", "input_tokens": 1, "output_tokens": 1}}'
+    server.unknown_path = "/acknowledged"
+    store = server.clickhouse
+
+    for _ in range(2):
+        assert await store.acknowledged([inference_id]) == set()
+        assert await store.stored([inference_id]) == {inference_id}
+
+    assert [request.path for request, _ in server.requests] == ["/acknowledged", "/", "/"]
 
 
 async def test_many_ids_are_several_queries(server: FakeServer) -> None:
