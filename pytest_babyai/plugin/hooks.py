@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +10,7 @@ from pytest_babyai.errors import UsageError
 from pytest_babyai.plugin import ordering, reports
 from pytest_babyai.plugin.artifacts import check_artifacts
 from pytest_babyai.plugin.distribution import own_items, share_of
+from pytest_babyai.plugin.interrupts import Interrupts, drop_unknown_lines
 from pytest_babyai.plugin.planning import print_plan
 from pytest_babyai.plugin.progress import ProgressLine
 from pytest_babyai.plugin.routing import routed_output
@@ -161,10 +160,11 @@ class EpisodeHooks:
             session.exitstatus = BUDGET_EXIT if session.exitstatus in ended else session.exitstatus
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_keyboard_interrupt(self) -> None:
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Makes room for pytest's own output, and lets a second Ctrl-C wait for the orderly end."""
         self._clear_progress()
         self._interrupts.ignore()
+        drop_unknown_lines(excinfo)
 
     def _clear_progress(self) -> None:
         if self._progress is not None:
@@ -187,21 +187,3 @@ def _keeps_item_order(config: pytest.Config) -> bool:
 def _may_be_skipped(item: pytest.Item) -> bool:
     # Such an item starts its episode when it is reached, lest a skipped one be paid for.
     return any(item.get_closest_marker(name) for name in ("skip", "skipif", "xfail"))
-
-
-class Interrupts:
-    """Ctrl-C, ignored for the while that an orderly end takes."""
-
-    def __init__(self) -> None:
-        self._handler: Any = None
-
-    def ignore(self) -> None:
-        """Begins to ignore it; only the main thread can."""
-        if self._handler is None and threading.current_thread() is threading.main_thread():
-            self._handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def heed(self) -> None:
-        """Ends ignoring it."""
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
-            self._handler = None
