@@ -90,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _open_engine(directory: StoreDirectory) -> Engine:
     try:
+        import orjson  # noqa: F401 - of the same extra; needed with the first INSERT
+
         directory.check_version(engine_version())
         os.chdir(directory.path)  # the engine reads a "?" in a path as the start of options
         engine = ChdbEngine(DATA)
@@ -98,7 +100,7 @@ def _open_engine(directory: StoreDirectory) -> Engine:
         connection.close()
     except ImportError:
         raise ServerStartError(
-            "the embedded store needs chdb: pip install 'pytest-babyai[store]'"
+            "the embedded store needs its extra: pip install 'pytest-babyai[store]'"
         ) from None
     except EngineError as error:
         reason = " ".join(str(error).split())

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import orjson
-
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
 
@@ -21,6 +19,8 @@ Rows = list[dict[str, Any]]
 
 def rows_of(data: bytes) -> Rows | None:
     """Returns the rows of an INSERT, a line each; None if they do not stand so."""
+    import orjson
+
     try:
         rows = [orjson.loads(line) for line in data.splitlines() if line.strip()]
     except orjson.JSONDecodeError:

@@ -252,14 +252,15 @@ def test_a_taken_port_is_told_in_one_line(store: EmbeddedStore, tmp_path: Path) 
     assert "choose another --port" in line
 
 
+@pytest.mark.parametrize("missing", ["chdb", "orjson"])
 def test_a_missing_extra_is_told_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     (tmp_path / "modules").mkdir()
-    (tmp_path / "modules" / "chdb.py").write_text("raise ImportError")
+    (tmp_path / "modules" / f"{missing}.py").write_text("raise ImportError")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
     line = failure(EmbeddedStore(tmp_path / "store"))
-    assert line.endswith("the embedded store needs chdb: pip install 'pytest-babyai[store]'")
+    assert line.endswith("the embedded store needs its extra: pip install 'pytest-babyai[store]'")
 
 
 def test_a_missing_interpreter_is_told_in_one_line(tmp_path: Path) -> None:
