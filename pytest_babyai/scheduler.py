@@ -11,13 +11,14 @@ import queue
 import threading
 from collections import deque
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pytest_babyai.errors import NotStartedError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator
 
     from pytest_babyai.records import EpisodeOutcome
     from pytest_babyai.scheduling import Limiter
@@ -134,9 +135,11 @@ class Scheduler(Generic[Key]):
         stop_reason: Asked before each start. Once it gives a reason, the run is drained.
         refusal_of: Asked before each start about the episode; a reason leaves it out, and the run
             goes on.
+        finish: What is still done with the outcome of an episode, before it is anybody's; the
+            next episode plays meanwhile.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it asks has no other place to be together
         self,
         thread: LoopThread,
         play: Callable[[Key], Awaitable[EpisodeOutcome]],
@@ -144,15 +147,18 @@ class Scheduler(Generic[Key]):
         concurrency: int | Limiter,
         stop_reason: Callable[[], str | None] | None = None,
         refusal_of: Callable[[Key], str | None] | None = None,
+        finish: Callable[[Key, EpisodeOutcome], Awaitable[EpisodeOutcome]] | None = None,
     ) -> None:
         self._thread = thread
         self._play = play
+        self._finish = finish
         self._admission = _Admission(concurrency, stop_reason)
         self._admission.on_growth(self._start)
         self._refusal_of = refusal_of
         self._futures: dict[Key, Future[EpisodeOutcome]] = {}
         self._waiting: deque[Key] = deque()
         self._running: set[asyncio.Task[None]] = set()
+        self._finishing: set[asyncio.Task[None]] = set()
         self._finished: queue.SimpleQueue[Key] = queue.SimpleQueue()
 
     def submit(self, keys: Iterable[Key]) -> None:
@@ -196,7 +202,7 @@ class Scheduler(Generic[Key]):
 
     def progress(self) -> Progress:
         """Counts the episodes."""
-        num_submitted, num_running = len(self._futures), len(self._running)
+        num_submitted, num_running = len(self._futures), len(self._running) + len(self._finishing)
         num_not_started = self._admission.num_refused
         num_finished = num_submitted - num_running - num_not_started - len(self._waiting)
         return Progress(num_submitted, num_running, max(0, num_finished), num_not_started)
@@ -226,7 +232,7 @@ class Scheduler(Generic[Key]):
 
     def _cancel(self) -> None:
         self._waiting.clear()
-        for task in self._running:
+        for task in (*self._running, *self._finishing):
             task.cancel()
         for future in self._futures.values():
             future.cancel()
@@ -271,9 +277,25 @@ class Scheduler(Generic[Key]):
             await self._play_one(self._waiting.popleft())
 
     async def _play_one(self, key: Key) -> None:
+        with self._failures_of(key):
+            outcome = await self._play(key)
+            if self._finish is None:
+                self._end(key, outcome)
+                return
+            task = self._thread.loop.create_task(self._finish_one(key, self._finish(key, outcome)))
+            self._finishing.add(task)
+            task.add_done_callback(self._finishing.discard)
+
+    async def _finish_one(self, key: Key, finishing: Awaitable[EpisodeOutcome]) -> None:
+        with self._failures_of(key):
+            self._end(key, await finishing)
+
+    @contextmanager
+    def _failures_of(self, key: Key) -> Iterator[None]:
+        """Ends a key whose episode fails."""
         future = self._futures[key]
         try:
-            outcome = await self._play(key)
+            yield
         except asyncio.CancelledError:
             future.cancel()
             raise
@@ -283,7 +305,11 @@ class Scheduler(Generic[Key]):
         except Exception as error:  # noqa: BLE001 - reported by whoever awaits the future
             _settle(future, error=error)
         else:
-            _settle(future, outcome)
+            return
+        self._finished.put(key)
+
+    def _end(self, key: Key, outcome: EpisodeOutcome) -> None:
+        _settle(self._futures[key], outcome)
         self._finished.put(key)
 
     def _end_waiting(self, error: Exception) -> None:

@@ -14,19 +14,18 @@ if TYPE_CHECKING:
     from pytest_babyai.gateway.store_queries import StoreQueries
     from pytest_babyai.retries import Clock
 
-_NUM_BETWEEN_MARKS: Final = 128
+_NUM_BETWEEN_MARKS: Final = 1024
 _NUM_MARKS_TO_CHECK: Final = 2
 _MAX_MARKS: Final = 4
-_PAUSE_S: Final = 0.05
+_PAUSE_S: Final = 0.2
 _GIVE_UP_S: Final = 5.0
 
 
 class WriteBacklog:
     """Counts the inferences that are answered and not yet stored, and waits where they are many.
 
-    An embedded gateway writes after it has answered, each inference over connections of its own,
-    and tells nobody when a write fails. A model that is faster than the store would pile up
-    thousands of them, until connections are refused and rows are lost. So every so many inferences
+    An embedded gateway writes after it has answered, and tells nobody when a write fails. A model
+    that is faster than the store would pile up inferences without end. So every so many of them
     one is marked, and once four marks are on their way the next inference waits for the first.
 
     A store that is gone holds nothing up.
@@ -59,11 +58,14 @@ class WriteBacklog:
 
     async def _check(self) -> None:
         """Asks for the marks until there are few."""
-        give_up_s = self._clock.monotonic_s() + _GIVE_UP_S
+        last_stored_s = self._clock.monotonic_s()
         try:
             while len(self._marks) >= _NUM_MARKS_TO_CHECK:
+                num_before = len(self._marks)
                 self._forget(await self._store.stored(list(self._marks)))
-                if self._clock.monotonic_s() > give_up_s:
+                if len(self._marks) < num_before:
+                    last_stored_s = self._clock.monotonic_s()
+                elif self._clock.monotonic_s() > last_stored_s + _GIVE_UP_S:
                     self._marks.clear()
                 await self._clock.sleep(_PAUSE_S)
         except InfrastructureError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from pytest_babyai.errors import BabyAIError, GatewayError, SettingsError
 from pytest_babyai.gateway.inference import episode_tags
 from pytest_babyai.gateway.lookups import GroupedLookup
+from pytest_babyai.gateway.store_failures import unknown_episode
 from pytest_babyai.records import EpisodeResult
 from pytest_babyai.retries import Clock, RetryPolicy, with_retries
 
@@ -26,8 +27,7 @@ DRAIN_S: Final = 15.0
 
 _NUM_WORKERS: Final = 64
 _GATHER_S: Final = 3.0
-"""A gateway looks an episode up in the store before it takes feedback on it, and the store then has
-to write first: so feedback goes in groups."""
+"""Whoever looks something up makes the store write first: so feedback goes in groups."""
 
 _RETRIES: Final = RetryPolicy(max_attempts=4, initial_backoff_s=0.5, max_backoff_s=4.0)
 _HURRIED: Final = RetryPolicy(max_attempts=2, initial_backoff_s=0.5)
@@ -44,28 +44,31 @@ class EpisodeFeedback:
         episode_id: The gateway's id of the episode.
         values: Value by metric.
         tags: Stored with each value.
+        is_stored: Whether the store is known to have the episode's inferences. Of an episode that
+            it does not have nothing is told.
     """
 
     episode_id: str
     values: Mapping[str, float]
     tags: Mapping[str, str] = field(default_factory=dict)
+    is_stored: bool = False
 
 
 def feedback_of(
-    outcome: EpisodeOutcome, tags: Mapping[str, str] | None = None
+    outcome: EpisodeOutcome, tags: Mapping[str, str] | None = None, *, is_stored: bool = False
 ) -> EpisodeFeedback | None:
     """Returns the feedback on an episode; None where the infrastructure kept it from its end.
 
     Args:
         outcome: What came of it.
         tags: Stored next to `episode_tags`.
+        is_stored: Whether the store is known to have the episode's inferences.
     """
     if not isinstance(outcome, EpisodeResult):
         return None
     values = {metric: float(getattr(outcome, metric)) for metric in METRICS}
-    return EpisodeFeedback(
-        outcome.episode_id, values, {**(tags or {}), **episode_tags(outcome.spec)}
-    )
+    told = {**(tags or {}), **episode_tags(outcome.spec)}
+    return EpisodeFeedback(outcome.episode_id, values, told, is_stored)
 
 
 def check_store_options(*, record: bool, cache_mode: str, has_store: bool) -> None:
@@ -127,8 +130,9 @@ class FeedbackQueue:
     Args:
         client: Takes the feedback.
         acknowledgements: What need not be sent, and what has been.
-        store: Asked whether a value has arrived, as a gateway answers before it has written one,
-            and tells nobody that it could not. None trusts the answer.
+        store: Asked for episodes that are not known to be stored, and whether a value has
+            arrived, as a gateway answers before it has written one, and tells nobody that it could
+            not. None trusts the answer.
         clock: Its ``sleep`` and ``jitter`` make the waits.
 
     Attributes:
@@ -220,7 +224,8 @@ class _Delivery:
         self._client = client
         self._acknowledgements = acknowledgements
         self._metrics = GroupedLookup(store.metrics) if store else None
-        self._lately = GroupedLookup(_lookup_of(store)) if store else None
+        self._lately = GroupedLookup(_lookup_of(store.acknowledged)) if store else None
+        self._episodes = GroupedLookup(_lookup_of(store.episodes)) if store else None
         self._clock = clock
 
     async def deliver(self, feedback: EpisodeFeedback) -> None:
@@ -240,6 +245,7 @@ class _Delivery:
         self, feedback: EpisodeFeedback, missing: Sequence[str], sent: dict[str, str]
     ) -> None:
         """Sends what is not ``sent``, and keeps that, ids by metric, true whatever happens."""
+        await self._check(feedback)
         sending = [
             self._send_one(feedback, metric, sent) for metric in missing if metric not in sent
         ]
@@ -251,6 +257,12 @@ class _Delivery:
             for metric in lost:
                 del sent[metric]
             raise GatewayError(f"the store has not kept {', '.join(sorted(lost))}")
+
+    async def _check(self, feedback: EpisodeFeedback) -> None:
+        if feedback.is_stored or self._episodes is None:
+            return
+        if not await self._episodes.find([feedback.episode_id]):
+            raise unknown_episode(feedback.episode_id)
 
     async def _send_one(self, feedback: EpisodeFeedback, metric: str, sent: dict[str, str]) -> None:
         value, episode_id = feedback.values[metric], feedback.episode_id
@@ -278,8 +290,10 @@ class _Delivery:
         return set(lost)
 
 
-def _lookup_of(store: StoreQueries) -> Callable[[Sequence[str]], Awaitable[dict[str, bool]]]:
+def _lookup_of(
+    query: Callable[[Sequence[str]], Awaitable[set[str]]],
+) -> Callable[[Sequence[str]], Awaitable[dict[str, bool]]]:
     async def find(ids: Sequence[str]) -> dict[str, bool]:
-        return dict.fromkeys(await store.acknowledged(ids), True)
+        return dict.fromkeys(await query(ids), True)
 
     return find

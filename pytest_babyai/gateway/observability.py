@@ -4,10 +4,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_babyai.gateway import toml_files
 from pytest_babyai.gateway.configuration import GatewayConfiguration
 from pytest_babyai.gateway.feedback import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_WRITES: Final = frozenset({"async_writes", "batch_writes"})
+_IN_BATCHES: Final = {
+    "async_writes": False,
+    # Two INSERTs a tenth of a second, not two an inference. TensorZero wants to be asked twice for
+    # it in an embedded gateway, which has to be let go of on a thread that its runtime can do
+    # without: `Gateway.close` does so.
+    "batch_writes": {
+        "enabled": True,
+        "flush_interval_ms": 200,
+        "__force_allow_embedded_batch_writes": True,
+    },
+}
+_UNVALIDATED: Final = "unstable_disable_feedback_target_validation"
+"""Without it a gateway looks an episode up for every value; `FeedbackQueue` knows its episodes."""
 
 
 def with_observability(
@@ -15,14 +34,22 @@ def with_observability(
 ) -> GatewayConfiguration:
     """Returns the same configuration for a gateway with a store or without.
 
-    With one, a gateway whose database is missing does not start. Without one, what the files say
-    stays; where they say nothing it stores nothing, as it would else look for a database.
+    With one, a gateway whose database is missing does not start; it writes in batches unless the
+    files say how it is to write. Without one, what the files say stays; where they say nothing it
+    stores nothing, as it would else look for a database.
     """
     gateway = toml_files.tables(configuration.tree, "gateway")
     said = toml_files.tables(gateway, "observability")
-    observability = {**said, "enabled": True} if has_store else {"enabled": False, **said}
+    observability = _stored(said) if has_store else {"enabled": False, **said}
+    if has_store:
+        gateway = {_UNVALIDATED: True, **gateway}
     tree = {**configuration.tree, "gateway": {**gateway, "observability": observability}}
     return replace(configuration, tree=tree)
+
+
+def _stored(said: Mapping[str, Any]) -> dict[str, Any]:
+    batches = {} if _WRITES & said.keys() else _IN_BATCHES
+    return {**batches, **said, "enabled": True}
 
 
 def feedback_configuration() -> GatewayConfiguration:

@@ -75,6 +75,17 @@ def store_build_failure(text: str, clickhouse_url: str, scrub: Scrubber) -> Sett
     return SettingsError(f"{where}: ClickHouse cannot be used: {scrub(reason)}")
 
 
+def unknown_episode(episode_id: str, *, retryable: bool = True) -> GatewayError:
+    """Tells that feedback on an episode is not taken.
+
+    Args:
+        episode_id: The gateway's id of the episode.
+        retryable: Whether the store may still get its inferences.
+    """
+    message = f"the store has nothing of episode {episode_id}, which was played without it"
+    return GatewayError(message, retryable=retryable)
+
+
 def store_failure(status: int | None, text: str, scrub: Scrubber) -> BabyAIError:
     """Names the failure of a call that needs the store.
 
@@ -93,10 +104,7 @@ def store_failure(status: int | None, text: str, scrub: Scrubber) -> BabyAIError
         )
     unknown = _UNKNOWN_EPISODE.match(message)
     if unknown:  # the gateway has looked for it for some seconds
-        return GatewayError(
-            f"the store has nothing of episode {unknown['id']}, which was played without it",
-            retryable=False,
-        )
+        return unknown_episode(unknown["id"], retryable=False)
     if status < _SERVER_ERROR:
         return ConfigurationError(f"the gateway refused the request: {message}")
     return GatewayError(f"the store failed: {message}")

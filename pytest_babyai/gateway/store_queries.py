@@ -35,7 +35,16 @@ _USAGES: Final = """
 SELECT inference_id AS id,
     if(count() = count(input_tokens), sum(input_tokens), NULL) AS input_tokens,
     if(count() = count(output_tokens), sum(output_tokens), NULL) AS output_tokens
-FROM ModelInference WHERE inference_id IN ({ids}) GROUP BY inference_id FORMAT JSONEachRow
+FROM ModelInference WHERE inference_id IN ({ids}) AND toUInt128(inference_id) IN (
+    SELECT id_uint FROM InferenceById
+    WHERE id_uint IN (SELECT toUInt128(toUUID(arrayJoin([{ids}])))))
+GROUP BY inference_id FORMAT JSONEachRow
+"""
+"""Only of inferences that are there as a whole: a gateway writes them into two tables, apart."""
+
+_EPISODES: Final = """
+SELECT DISTINCT toString(episode_id_uint) AS number
+FROM InferenceByEpisodeId WHERE episode_id_uint IN ({ids}) FORMAT JSONEachRow
 """
 _METRICS: Final = """
 SELECT target_id AS id, groupUniqArray(metric_name) AS metrics
@@ -83,6 +92,14 @@ class StoreQueries(Protocol):
 
     async def metrics(self, episode_ids: Sequence[str]) -> dict[str, frozenset[str]]:
         """Returns by episode which metrics the store has feedback for.
+
+        Raises:
+            GatewayError: The store cannot be asked.
+        """
+        ...
+
+    async def episodes(self, episode_ids: Sequence[str]) -> set[str]:
+        """Returns which of the episodes may be told of, as the store has inferences of them.
 
         Raises:
             GatewayError: The store cannot be asked.
@@ -144,6 +161,10 @@ class ClickHouseStore:
         rows = await self._select(_METRICS, episode_ids, _quoted)
         return {row["id"]: frozenset(row["metrics"]) for row in rows}
 
+    async def episodes(self, episode_ids: Sequence[str]) -> set[str]:
+        """See `StoreQueries.episodes`."""
+        return set(map(_episode_id, await self._select(_EPISODES, episode_ids, _numbered)))
+
     async def evaluation_episodes(self, episode_ids: Sequence[str]) -> set[str]:
         """Returns which of the episodes belong to a workflow evaluation run.
 
@@ -151,7 +172,7 @@ class ClickHouseStore:
             GatewayError: The store cannot be asked.
         """
         rows = await self._select(_EVALUATION_EPISODES, episode_ids, _numbered)
-        return {str(uuid.UUID(int=int(row["number"]))) for row in rows}
+        return set(map(_episode_id, rows))
 
     async def add_evaluation_episodes(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Writes rows of the table of evaluation episodes; returns once they cannot be lost.
@@ -218,6 +239,10 @@ class GatewayStore:
             for episode_id, answer in zip(episode_ids, answers, strict=True)
         }
 
+    async def episodes(self, episode_ids: Sequence[str]) -> set[str]:
+        """See `StoreQueries.episodes`; the gateway refuses the others itself."""
+        return set(episode_ids)
+
     async def _get(self, path: str) -> dict[str, Any] | None:
         request = urllib.request.Request(f"{self._url}/internal/{path}", headers=self._headers)  # noqa: S310 - check_gateway
         async with self._connections:
@@ -229,6 +254,10 @@ class GatewayStore:
 def as_number(episode_id: str) -> str:
     """Returns an id as the tables of evaluation episodes have it: a number of 128 bits."""
     return str(uuid.UUID(episode_id).int)
+
+
+def _episode_id(row: Mapping[str, Any]) -> str:
+    return str(uuid.UUID(int=int(row["number"])))
 
 
 def _quoted(identifier: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from pytest_babyai.errors import InfrastructureError
 from pytest_babyai.gateway.lookups import GroupedLookup
@@ -19,11 +19,24 @@ if TYPE_CHECKING:
 
 Outcome = TypeVar("Outcome", bound=EpisodeOutcome)
 
-_WAITS_S: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+_WAITS_S: Final = (0.2, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Waits before each look, in seconds."""
 
 _NUM_QUICK_LOOKS: Final = 4
 """So many times a store is asked for what came in lately; then for all that it has."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Completed(Generic[Outcome]):
+    """An episode, and whether the store has it.
+
+    Attributes:
+        outcome: With all tokens that are known.
+        is_stored: Whether its last inference is in the store, and so all of them.
+    """
+
+    outcome: Outcome
+    is_stored: bool
 
 
 class StoredUsage:
@@ -50,7 +63,7 @@ class StoredUsage:
         self._stored = GroupedLookup(self._stored_without_usage)
         self._sleep = sleep
 
-    async def complete(self, outcome: Outcome) -> Outcome:
+    async def complete(self, outcome: Outcome) -> Completed[Outcome]:
         """Returns the outcome with the usage of its cached steps, once the store has it.
 
         Costs of cached steps are 0. A store that is gone is not waited for.
@@ -61,12 +74,14 @@ class StoredUsage:
         answered = [step for step in outcome.steps if step.inference_id]
         cached = {step.inference_id for step in answered if step.cached}
         last = {step.inference_id for step in answered[-1:]}
-        found = await self._find({each for each in cached | last if each}, with_usage=bool(cached))
+        asked = {each for each in cached | last if each}
+        found = await self._find(asked, with_usage=bool(cached))
+        is_stored = bool(asked) and len(found) == len(asked)
         if not cached:
-            return outcome
+            return Completed(outcome, is_stored)
         steps = tuple(_with_tokens(step, found) for step in outcome.steps)
         usage = total_usage(step.usage for step in steps)
-        return dataclasses.replace(outcome, steps=steps, usage=usage)
+        return Completed(dataclasses.replace(outcome, steps=steps, usage=usage), is_stored)
 
     async def _find(self, inference_ids: set[str], *, with_usage: bool) -> dict[str, Usage]:
         found: dict[str, Usage] = {}

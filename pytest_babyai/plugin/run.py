@@ -67,6 +67,7 @@ class EpisodeRun:
             concurrency=self.controls.concurrency,
             stop_reason=self.controls.stop_reason,
             refusal_of=self.controls.refusal_of,
+            finish=self._finish,
         )
         self._client = self.controls.observed(self._background.gateway)
         self._held: dict[PlannedEpisode, HeldBack] = {}
@@ -136,12 +137,20 @@ class EpisodeRun:
             outcome = await self._rollout(episode)
         if held:
             self._held[episode] = held
+        self.controls.count_episode(outcome)
+        return outcome
+
+    async def _finish(self, episode: PlannedEpisode, outcome: EpisodeOutcome) -> EpisodeOutcome:
+        """Sees an episode into the store and the journal; others are played meanwhile."""
+        is_stored = False
+        if self.link is not None:
+            completed = await self.link.complete(outcome)
+            outcome, is_stored = completed.outcome, completed.is_stored
         # Finished means kept: nothing that was reported can be lost.
         if self.journal is not None:
             await self.journal.record(episode, outcome)
         if self.link is not None:
-            self.link.tell(outcome)
-        self.controls.count_episode(outcome)
+            self.link.tell(outcome, is_stored=is_stored)
         return outcome
 
     async def _rollout(self, episode: PlannedEpisode) -> EpisodeOutcome:
@@ -156,7 +165,7 @@ class EpisodeRun:
             model_seed=seed,
             tags=self._tags(episode),
         )
-        outcome = await run_episode(
+        return await run_episode(
             spec,
             client=self._client,
             make_environment=self._environments.of(episode.num_dists),
@@ -164,7 +173,6 @@ class EpisodeRun:
             on_step=self.controls.count_step,
             episode_id=await self.link.episode_id(episode) if self.link else None,
         )
-        return await self.link.complete(outcome) if self.link else outcome
 
     def _tags(self, episode: PlannedEpisode) -> dict[str, str]:
         if self.link is None:

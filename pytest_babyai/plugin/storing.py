@@ -17,7 +17,7 @@ from pytest_babyai.gateway.feedback import (
 from pytest_babyai.gateway.inference import RUN_TAG
 from pytest_babyai.gateway.store_place import NO_STORE, StorePlace
 from pytest_babyai.gateway.store_queries import ClickHouseStore
-from pytest_babyai.gateway.stored_usage import StoredUsage
+from pytest_babyai.gateway.stored_usage import Completed, StoredUsage
 from pytest_babyai.gateway.workflow_evaluations import (
     NOTES_KEY,
     EvaluationLabels,
@@ -164,9 +164,11 @@ class StoreLink:
             return None
         return await self._evaluations.episode_id(episode.spec, episode.repeat)
 
-    async def complete(self, outcome: EpisodeOutcome) -> EpisodeOutcome:
+    async def complete(self, outcome: EpisodeOutcome) -> Completed[EpisodeOutcome]:
         """Returns an outcome once the store has its inferences, with the tokens of cached ones."""
-        return outcome if self._usage is None else await self._usage.complete(outcome)
+        if self._usage is None:
+            return Completed(outcome, is_stored=False)
+        return await self._usage.complete(outcome)
 
     async def enter(self, outcome: EpisodeOutcome, repeat: int) -> None:
         """Tells of an episode that another process has played."""
@@ -174,10 +176,17 @@ class StoreLink:
             await self._evaluations.enter(outcome.episode_id, outcome.spec, repeat)
         self.tell(outcome)
 
-    def tell(self, outcome: EpisodeOutcome) -> None:
-        """Queues what an episode came to, once it is over; to be called on the event loop."""
-        feedback = feedback_of(outcome, self.tags) if self._feedback else None
-        if self._feedback is not None and feedback is not None:
+    def tell(self, outcome: EpisodeOutcome, *, is_stored: bool = False) -> None:
+        """Queues what an episode came to, once it is over; to be called on the event loop.
+
+        Args:
+            outcome: What it came to.
+            is_stored: Whether the store is known to have its inferences.
+        """
+        if self._feedback is None:
+            return
+        feedback = feedback_of(outcome, self.tags, is_stored=is_stored)
+        if feedback is not None:
             self._feedback.put(feedback)
 
     async def close(self, *, is_interrupted: bool = False) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pytest_babyai.errors import CredentialsError, NotStartedError, UsageError
+from pytest_babyai.errors import CredentialsError, JournalError, NotStartedError, UsageError
 from pytest_babyai.scheduler import LoopThread, Scheduler
 from tests.patience import PATIENCE_S
 
@@ -328,6 +328,74 @@ def test_outcomes_leave_out_what_was_not_started(thread: LoopThread, stage: Stag
     scheduler.next_finished(PATIENCE_S)
 
     assert scheduler.outcomes() == {}
+
+
+class Finish:
+    """What is done with outcomes, which ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def __call__(self, _: str, outcome: EpisodeOutcome) -> EpisodeOutcome:
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return cast("EpisodeOutcome", f"{outcome}, finished")
+
+
+def test_the_next_episode_plays_while_one_is_finished(thread: LoopThread, stage: Stage) -> None:
+    finish = Finish()
+    scheduler = Scheduler(thread, stage.play, concurrency=1, finish=finish)
+    scheduler.submit("ab")
+    end(thread, stage, "a")
+    stage.wait_for_start_of("b")
+    progress = scheduler.progress()
+
+    assert not scheduler.future("a").done()
+    assert (progress.num_running, progress.num_finished) == (2, 0)
+    thread.loop.call_soon_threadsafe(finish.gate.set)
+    assert cast("str", scheduler.future("a").result(PATIENCE_S)) == "outcome of a, finished"
+    assert scheduler.next_finished(PATIENCE_S) == "a"
+
+
+def test_what_cannot_be_finished_ends_with_its_error(thread: LoopThread, stage: Stage) -> None:
+    finish = Finish()
+    finish.error = JournalError("the disk is full")
+    finish.gate.set()
+    scheduler = Scheduler(thread, stage.play, concurrency=1, finish=finish)
+    scheduler.submit("ab")
+    stage.wait_for_start_of("a")
+    scheduler.submit("c")
+    end(thread, stage, "a")
+
+    for key in "ac":
+        with pytest.raises(JournalError, match="the disk is full"):
+            scheduler.future(key).result(PATIENCE_S)
+    assert scheduler.next_finished(PATIENCE_S) in {"a", "b", "c"}
+
+
+def test_an_episode_that_fails_is_not_finished(thread: LoopThread, stage: Stage) -> None:
+    stage.errors["a"] = RuntimeError("a bug")
+    scheduler = Scheduler(thread, stage.play, concurrency=1, finish=Finish())
+    scheduler.submit("a")
+    end(thread, stage, "a")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        scheduler.future("a").result(PATIENCE_S)
+
+
+def test_cancel_ends_what_is_finished_as_well(thread: LoopThread, stage: Stage) -> None:
+    scheduler = Scheduler(thread, stage.play, concurrency=1, finish=Finish())
+    scheduler.submit("ab")
+    end(thread, stage, "a")
+    stage.wait_for_start_of("b")
+
+    scheduler.cancel()
+
+    for key in "ab":
+        with pytest.raises(CancelledError):
+            scheduler.future(key).result(PATIENCE_S)
 
 
 def test_closing_the_thread_cancels_what_runs(stage: Stage) -> None:

@@ -43,6 +43,7 @@ EXIT_USAGE = 2
 EXIT_IN_USE = 3
 BACKLOG = 2048
 SHUTDOWN_TIMEOUT_S = 10
+NICENESS = 10
 HOST = "127.0.0.1"
 USER = "babyai"
 DATABASE = "tensorzero"
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     raise_file_limit()
+    _give_way()
     directory = StoreDirectory(options.directory.absolute())
     try:
         directory.acquire()
@@ -71,6 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         directory.release()
     return 0
+
+
+def _give_way() -> None:
+    """Leaves the processors to those that the store is kept for, where these are busy."""
+    os.nice(NICENESS)
+    # Where the scheduler groups processes by session, niceness counts within a group alone.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
 
 
 def _parser() -> argparse.ArgumentParser:

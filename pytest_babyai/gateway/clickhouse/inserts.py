@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_MERGED_BYTES = 1 << 20
+MAX_MERGED_BYTES = 32 << 20
 """A larger INSERT is written by itself."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
@@ -22,7 +22,8 @@ def rows_of(data: bytes) -> Rows | None:
     import orjson
 
     try:
-        rows = [orjson.loads(line) for line in data.splitlines() if line.strip()]
+        lines = data.splitlines() if b"\n" in data else [data]
+        rows = [orjson.loads(line) for line in lines if line.strip()]
     except orjson.JSONDecodeError:
         return None
     return rows if all(type(row) is dict for row in rows) else None
@@ -52,42 +53,49 @@ class KnownShapes:
 
 
 class RecentValues:
-    """Remembers values of some columns in the rows that came in.
+    """Remembers which values came in lately, in a column of each of some tables.
 
     Args:
-        columns: By table the column, of strings, that is remembered.
+        columns: By table its column, of strings.
         max_remembered: How many values; the oldest go first.
     """
 
     def __init__(self, columns: Mapping[Table, str], max_remembered: int = MAX_REMEMBERED) -> None:
         self._columns = columns
         self._max_remembered = max_remembered
-        self._values: OrderedDict[str, None] = OrderedDict()
+        self._missing: OrderedDict[str, frozenset[Table]] = OrderedDict()
 
     def find(self, values: Iterable[str]) -> list[str]:
-        """Returns which of the values are remembered."""
-        return [value for value in values if value in self._values]
+        """Returns which of the values came into all of the tables."""
+        return [value for value in values if not self._missing.get(value, self._columns)]
 
     def add(self, table: Table | None, rows: Rows) -> None:
         """Notes rows that are acknowledged."""
         column = self._columns.get(table) if table else None
-        if column is None:
+        if table is None or column is None:
             return
         for row in rows:
-            self._values[str(row.get(column))] = None
-        while len(self._values) > self._max_remembered:
-            self._values.popitem(last=False)
+            value = str(row.get(column))
+            missing = self._missing.get(value, frozenset(self._columns))
+            self._missing[value] = missing - {table}
+        while len(self._missing) > self._max_remembered:
+            self._missing.popitem(last=False)
 
 
 def _shape(row: dict[str, Any]) -> Hashable:
-    kinds = [_kind(value) if type(value) in {dict, list} else type(value) for value in row.values()]
-    return (*row, *kinds)
+    return (*row, *_kinds(row.values()))
 
 
-def _kind(value: Any) -> Hashable:
-    """The type of a value; of many entries, which types there are."""
-    if isinstance(value, dict):
-        return dict, frozenset(map(_kind, value.values()))
-    if isinstance(value, list):
-        return list, frozenset(map(_kind, value))
-    return cast("Hashable", type(value))
+def _kinds(values: Iterable[Any]) -> list[Any]:
+    # Not a function for one value: most are no containers, and a call for each takes the longest.
+    return [
+        kind if (kind := type(value)) is not dict and kind is not list else _kind(value)
+        for value in values
+    ]
+
+
+def _kind(container: dict[str, Any] | list[Any]) -> Hashable:
+    """The type of a container, and which types its entries have."""
+    if isinstance(container, dict):
+        return dict, frozenset(_kinds(container.values()))
+    return list, frozenset(_kinds(container))

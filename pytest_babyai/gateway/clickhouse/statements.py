@@ -26,11 +26,15 @@ if TYPE_CHECKING:
     from pytest_babyai.gateway.clickhouse.lookups import Lookup
     from pytest_babyai.gateway.clickhouse.requests import Query
 
-RECENT_IDS = {
-    Table("tensorzero", "ModelInference"): "inference_id",
-    Table("tensorzero", "FloatMetricFeedback"): "id",
-}
-"""The columns with which TensorZero's inferences and feedback are asked for."""
+RECENT_IDS = (
+    {
+        Table("tensorzero", "ModelInference"): "inference_id",
+        Table("tensorzero", "JsonInference"): "id",
+    },
+    {Table("tensorzero", "FloatMetricFeedback"): "id"},
+)
+"""The columns with the ids of TensorZero's inferences, which have a row in two tables, and of its
+feedback."""
 
 LOG_DIRECTORY = "inserts"
 REFUSED_FILE = "refused.jsonl"
@@ -55,7 +59,7 @@ class Statements:
         self._shapes = KnownShapes()
         self._asking: dict[Lookup, asyncio.Task[Result]] = {}
         self._directness = asyncio.Lock()
-        self._recent = RecentValues(RECENT_IDS)
+        self._recent = [RecentValues(columns) for columns in RECENT_IDS]
         self._queue.recover()
 
     def merged_insert(self, query: Query) -> Awaitable[int] | None:
@@ -88,14 +92,16 @@ class Statements:
         finally:
             self._lookups.note_write(table)
         if rows is not None:
-            self._recent.add(table, rows)
+            for recent in self._recent:
+                recent.add(table, rows)
             if not is_known:
                 self._shapes.learn(record.target, rows)
         return num_rows
 
     def acknowledged(self, ids: Iterable[str]) -> list[str]:
         """Returns which inferences and feedback came in lately, without reading a table."""
-        return self._recent.find(ids)
+        asked = list(ids)
+        return [each for recent in self._recent for each in recent.find(asked)]
 
     async def results(self, query: Query) -> AsyncIterator[Result]:
         """Runs any other statement.

@@ -41,6 +41,9 @@ class FakeStore:
     async def metrics(self, episode_ids: Sequence[str]) -> dict[str, frozenset[str]]:
         raise NotImplementedError
 
+    async def episodes(self, episode_ids: Sequence[str]) -> set[str]:
+        raise NotImplementedError
+
 
 class Run:
     """Inferences on a store, one after the other."""
@@ -68,54 +71,72 @@ class Run:
 def test_a_store_that_keeps_up_is_asked_now_and_then() -> None:
     run = Run()
 
-    run.play(10_000, writes=True)
+    run.play(100_000, writes=True)
 
-    assert 0 < run.store.num_queries <= 10_000 / 128
+    assert 0 < run.store.num_queries <= 100_000 / 1024
 
 
 def test_inferences_wait_for_a_store_that_is_behind() -> None:
     run = Run()
 
     async def main() -> int:
-        task = asyncio.create_task(run.infer(1_000, writes=False))
+        task = asyncio.create_task(run.infer(8_000, writes=False))
         await asyncio.sleep(1)
         num_ahead = run.num_answered
-        run.store.written |= {str(number) for number in range(1_000)}
+        run.store.written |= {str(number) for number in range(8_000)}
         await task
         return num_ahead
 
-    assert run_virtually(main) == 512
-    assert run.num_answered == 1_000
+    assert run_virtually(main) == 4096
+    assert run.num_answered == 8_000
+
+
+def test_a_store_that_is_slow_is_waited_for_as_long_as_it_writes() -> None:
+    run = Run()
+
+    async def write_slowly() -> None:
+        for number in range(40):
+            await asyncio.sleep(2)
+            run.store.written |= {str(each) for each in range(number * 1024)}
+
+    async def main() -> int:
+        writing = asyncio.create_task(write_slowly())
+        await run.infer(20 * 1024, writes=False)
+        num_ahead = run.num_answered - len(run.store.written)
+        await writing
+        return num_ahead
+
+    assert run_virtually(main) <= 4 * 1024
 
 
 def test_a_row_that_was_lost_holds_nothing_up() -> None:
     run = Run()
 
     async def main() -> None:
-        await run.infer(128, writes=False)
-        await run.infer(1_000, writes=True)
+        await run.infer(1024, writes=False)
+        await run.infer(8_000, writes=True)
 
     run_virtually(main)
 
-    assert run.num_answered == 1_128
+    assert run.num_answered == 9_024
 
 
 def test_a_store_that_is_gone_holds_nothing_up() -> None:
     run = Run()
     run.store.error = GatewayError("gone")
 
-    run.play(1_000, writes=False)
+    run.play(8_000, writes=False)
 
-    assert run.num_answered == 1_000
+    assert run.num_answered == 8_000
 
 
 def test_a_store_that_writes_nothing_is_not_waited_for_long() -> None:
     clock = FakeClock()
     run = Run(clock.clock())
 
-    run.play(600, writes=False)
+    run.play(5_000, writes=False)
 
-    assert run.num_answered == 600
+    assert run.num_answered == 5_000
     assert sum(clock.waits_s) < 6
 
 
@@ -123,7 +144,7 @@ def test_an_inference_that_is_given_up_leaves_the_others_waiting() -> None:
     run = Run()
 
     async def main() -> tuple[bool, bool]:
-        first = asyncio.create_task(run.infer(512, writes=False))
+        first = asyncio.create_task(run.infer(4096, writes=False))
         await asyncio.sleep(1)
         second = asyncio.create_task(run.infer(1, writes=False))
         await asyncio.sleep(0)

@@ -40,6 +40,8 @@ class FakeStore:
         self.tells_acknowledged = False
         self.lately: set[str] = set()
         self.num_selects = 0
+        self.known_episodes: set[str] | None = None
+        self.asked_episodes: list[str] = []
         self._stored: dict[str, set[str]] = {}
         self._num_refused = num_refused
         self._num_dropped = num_dropped
@@ -67,6 +69,11 @@ class FakeStore:
 
     async def acknowledged(self, ids: Sequence[str]) -> set[str]:
         return self.lately.intersection(ids) if self.tells_acknowledged else set()
+
+    async def episodes(self, episode_ids: Sequence[str]) -> set[str]:
+        self.asked_episodes += episode_ids
+        known = self.known_episodes
+        return set(episode_ids) if known is None else known.intersection(episode_ids)
 
     async def stored(self, inference_ids: Sequence[str]) -> set[str]:
         raise NotImplementedError
@@ -142,6 +149,28 @@ async def test_nothing_is_sent_of_an_episode_that_is_done_with() -> None:
 
     assert store.sent == []
     assert queue.num_failed == 0
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_told_of_an_episode_that_the_store_does_not_have() -> None:
+    store, log = FakeStore(), FakeLog()
+    store.known_episodes = {"f"}
+
+    queue = await send(store, log, FEEDBACK, dataclasses.replace(FEEDBACK, episode_id="f"))
+
+    assert {episode_id for episode_id, _, _ in store.sent} == {"f"}
+    assert (queue.num_sent, queue.num_failed) == (1, 1)
+    assert queue.problem == "the store has nothing of episode e, which was played without it"
+
+
+@pytest.mark.asyncio
+async def test_an_episode_that_is_known_to_be_stored_is_not_asked_for() -> None:
+    store, log = FakeStore(), FakeLog()
+    stored = dataclasses.replace(FEEDBACK, episode_id="f", is_stored=True)
+
+    await send(store, log, FEEDBACK, stored)
+
+    assert store.asked_episodes == ["e"]
 
 
 @pytest.mark.asyncio

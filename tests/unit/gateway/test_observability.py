@@ -23,7 +23,33 @@ def observability_of(config_dir: Path, *, has_store: bool) -> dict[str, Any]:
 def test_a_store_is_not_optional_once_it_is_asked_for(config_dir: Path, said: str) -> None:
     edit(config_dir / "tensorzero.toml", "observability.enabled = false", said)
 
-    assert observability_of(config_dir, has_store=True) == {"enabled": True}
+    assert observability_of(config_dir, has_store=True)["enabled"] is True
+
+
+def test_a_store_is_written_in_batches(config_dir: Path) -> None:
+    observability = observability_of(config_dir, has_store=True)
+
+    assert observability["async_writes"] is False
+    assert observability["batch_writes"]["enabled"] is True
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("async_writes = true", {"async_writes": True}),
+        ("batch_writes = {enabled = false}", {"batch_writes": {"enabled": False}}),
+    ],
+)
+def test_the_files_may_say_how_a_store_is_written(
+    config_dir: Path, line: str, said: dict[str, Any]
+) -> None:
+    edit(
+        config_dir / "tensorzero.toml",
+        "observability.enabled = false",
+        f"observability.{line}",
+    )
+
+    assert observability_of(config_dir, has_store=True) == {"enabled": True, **said}
 
 
 def test_without_a_store_none_is_looked_for(config_dir: Path) -> None:
@@ -51,6 +77,7 @@ def test_the_rest_of_the_configuration_stays(config_dir: Path) -> None:
     assert toml_files.tables(after.tree, "gateway") == {
         **toml_files.tables(before.tree, "gateway"),
         "observability": {"async_writes": False, "enabled": True},
+        "unstable_disable_feedback_target_validation": True,
     }
     assert after.tree["functions"] == before.tree["functions"]
     assert after.variant_hashes == before.variant_hashes

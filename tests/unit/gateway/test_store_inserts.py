@@ -11,7 +11,12 @@ import pytest
 from pytest_babyai.gateway.clickhouse.connections import Context
 from pytest_babyai.gateway.clickhouse.failures import EngineError
 from pytest_babyai.gateway.clickhouse.insert_log import InsertLog, Record, Target
-from pytest_babyai.gateway.clickhouse.inserts import InsertQueue, Pace, can_be_merged
+from pytest_babyai.gateway.clickhouse.inserts import (
+    MAX_MERGED_BYTES,
+    InsertQueue,
+    Pace,
+    can_be_merged,
+)
 from pytest_babyai.gateway.clickhouse.writing import Writer
 from tests.patience import until
 from tests.unit.gateway.clickhouse_fakes import DISK_FULL, FakeEngine
@@ -224,7 +229,7 @@ def test_writing_takes_its_share_of_the_time(busy_s: float, pause_s: float) -> N
         ("JSONEachRow", b'{"a": 1}\n{"a": 2}\n', True),
         ("CSV", b"1", False),
         ("JSONEachRow", b'[{"a": 1}]', False),
-        ("JSONEachRow", b'{"a": "' + b"x" * (1 << 20) + b'"}', False),
+        ("JSONEachRow", b'{"a": "' + b"x" * MAX_MERGED_BYTES + b'"}', False),
     ],
 )
 def test_only_small_inserts_of_json_lines_are_merged(

@@ -125,10 +125,13 @@ async def test_after_a_change_of_tables_rows_are_written_first(
 
 @pytest.mark.asyncio
 async def test_the_store_tells_which_inferences_and_feedback_came(served: Served) -> None:
-    await served.insert('{"inference_id": "i"}', "ModelInference", url=INFERENCES)
+    for number in ("i", "half"):
+        row = f'{{"inference_id": "{number}"}}'
+        await served.insert(row, "ModelInference", url=INFERENCES)
     await served.insert('{"id": "f"}', "FloatMetricFeedback", url=INFERENCES)
-    await served.insert('{"id": "x"}', "JsonInference", url=INFERENCES)
-    answer = await served.client.post("/acknowledged", content="i\nf\nx\nnobody")
+    for number in ("i", "other half"):
+        await served.insert(f'{{"id": "{number}"}}', "JsonInference", url=INFERENCES)
+    answer = await served.client.post("/acknowledged", content="i\nf\nhalf\nother half\nnobody")
     assert answer.text.split() == ["i", "f"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import statistics
 import subprocess
 import sys
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from pytest_babyai.errors import GatewayError
 from pytest_babyai.gateway.client import Gateway, open_gateway
 from pytest_babyai.gateway.feedback import METRICS, FeedbackQueue, feedback_of
 from pytest_babyai.gateway.inference import CacheOptions
@@ -220,7 +220,8 @@ async def test_a_rerun_from_the_cache_asks_nothing_and_counts_the_same_tokens(
         gateway = await open_gateway(
             configuration_of(priced), clickhouse_url=store.url, cache=cached
         )
-        outcomes.append(await usage.complete(await play(gateway, spec, run="cached")))
+        completed = await usage.complete(await play(gateway, spec, run="cached"))
+        outcomes.append(completed.outcome)
         await gateway.close()
 
     first, again = outcomes
@@ -252,6 +253,23 @@ async def test_an_agent_that_sees_the_same_twice_is_answered_anew(
     assert len(provider.bodies) == 4
 
 
-async def test_feedback_on_an_unknown_episode_is_refused(gateway: Gateway) -> None:
-    with pytest.raises(GatewayError, match="nothing of episode"):
-        await gateway.send_feedback("progression", 1.0, "01939de4-0000-7000-8000-000000000000", {})
+async def test_feedback_on_an_episode_of_another_store_is_not_sent(
+    gateway: Gateway, store: EmbeddedStore, tmp_path: Path
+) -> None:
+    here = await play(gateway, EpisodeSpec("baseline", "goto", 779), run="sent")
+    elsewhere = dataclasses.replace(here, episode_id="01939de4-0000-7000-8000-000000000000")
+    feedback_log = FeedbackLog(tmp_path)
+    queue = FeedbackQueue(gateway, feedback_log, store=ClickHouseStore(store.url))
+    for each in map(feedback_of, (here, elsewhere)):
+        assert each is not None
+        queue.put(each)
+
+    await queue.drain()
+    feedback_log.close()
+
+    sent = "SELECT metric_name FROM FloatMetricFeedback WHERE target_id = '{}'"
+    told = [await rows_of(store, sent.format(each.episode_id)) for each in (here, elsewhere)]
+    assert list(map(len, told)) == [2, 0]
+    assert (queue.num_sent, queue.num_failed) == (1, 1)
+    assert queue.problem is not None
+    assert f"nothing of episode {elsewhere.episode_id}" in queue.problem

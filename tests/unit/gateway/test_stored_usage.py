@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_babyai.errors import GatewayError
-from pytest_babyai.gateway.stored_usage import StoredUsage
+from pytest_babyai.gateway.stored_usage import Completed, StoredUsage
 from pytest_babyai.records import EpisodeResult, Usage, total_usage
 from tests.unit.journal.journal_samples import key, result, step
 
@@ -43,6 +43,9 @@ class FakeStore:
     async def metrics(self, episode_ids: Sequence[str]) -> dict[str, frozenset[str]]:
         raise NotImplementedError
 
+    async def episodes(self, episode_ids: Sequence[str]) -> set[str]:
+        raise NotImplementedError
+
 
 class BrokenStore(FakeStore):
     async def usages(self, inference_ids: Sequence[str]) -> dict[str, Usage]:
@@ -54,8 +57,12 @@ def played(*steps: object) -> EpisodeResult:
     return result(key(), steps=steps, num_cached=1)
 
 
-async def complete(store: FakeStore, outcome: EpisodeResult) -> EpisodeResult:
+async def completed(store: FakeStore, outcome: EpisodeResult) -> Completed[EpisodeResult]:
     return await StoredUsage(store, sleep=lambda _: asyncio.sleep(0)).complete(outcome)
+
+
+async def complete(store: FakeStore, outcome: EpisodeResult) -> EpisodeResult:
+    return (await completed(store, outcome)).outcome
 
 
 async def test_a_cached_step_counts_its_tokens_and_no_cost() -> None:
@@ -93,7 +100,7 @@ async def test_an_episode_is_over_once_its_last_inference_is_stored() -> None:
     store = FakeStore(known_at=3)
     outcome = played(ASKED, step(inference_id="c"))
 
-    assert await complete(store, outcome) is outcome
+    assert await completed(store, outcome) == Completed(outcome, is_stored=True)
     assert store.queries == [["c"]] * 3
 
 
@@ -103,14 +110,15 @@ async def test_a_store_without_the_inference_takes_nothing_from_an_episode(
 ) -> None:
     outcome = played(ASKED)
 
-    assert await complete(store, outcome) is outcome
+    assert await completed(store, outcome) == Completed(outcome, is_stored=False)
 
 
 async def test_an_episode_without_answers_asks_nothing() -> None:
     store = FakeStore()
 
-    await complete(store, played(step(inference_id=None)))
+    outcome = played(step(inference_id=None))
 
+    assert await completed(store, outcome) == Completed(outcome, is_stored=False)
     assert store.queries == []
 
 
