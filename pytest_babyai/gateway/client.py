@@ -8,8 +8,9 @@ import glob
 import os
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_babyai.errors import (
     ConfigurationError,
@@ -18,6 +19,7 @@ from pytest_babyai.errors import (
 )
 from pytest_babyai.gateway.backlog import WriteBacklog
 from pytest_babyai.gateway.configuration import ACT_FUNCTION
+from pytest_babyai.gateway.daemon_calls import call_on_daemon
 from pytest_babyai.gateway.failures import Scrubber, build_failure, inference_failure
 from pytest_babyai.gateway.health import check_gateway
 from pytest_babyai.gateway.inference import NO_CACHE
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
     from pytest_babyai.gateway.configuration import GatewayConfiguration
     from pytest_babyai.gateway.inference import CacheOptions, Inference, InferenceRequest
+
+CLOSE_TIMEOUT_S: Final = 30.0
 
 _DRAIN_S = 0.1
 """TensorZero's threads outlive its client; a process that ends before them may crash."""
@@ -147,17 +151,21 @@ class Gateway:
         arguments = {"run_id": evaluation_run_id, "task_name": task_name, "tags": tags}
         return str((await self._store("workflow_evaluation_run_episode", arguments)).episode_id)
 
-    async def close(self) -> None:
+    async def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Closes the gateway once what it stores is stored; a second call does nothing.
 
         An embedded gateway writes what it has not yet written when the last reference to its
         client goes, and its threads outlive it for a moment.
+
+        Args:
+            timeout_s: Longest time to wait for that; what a store has not taken by then is lost.
         """
         if self._client is None:
             return
         held = [self._client]
         self._client = None
-        await asyncio.to_thread(_let_go, held)
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(call_on_daemon(_let_go, held), timeout_s)
         await asyncio.sleep(_DRAIN_S)
 
     async def _store(self, name: str, arguments: Mapping[str, Any]) -> Any:

@@ -152,6 +152,7 @@ class FeedbackQueue:
         self.num_sent = 0
         self.num_failed = 0
         self.problem: str | None = None
+        self._num_put = 0
         self._clock = clock or Clock()
         self._delivery = _Delivery(client, acknowledgements, store, self._clock)
         self._held: list[EpisodeFeedback] = []
@@ -161,6 +162,7 @@ class FeedbackQueue:
 
     def put(self, feedback: EpisodeFeedback) -> None:
         """Queues feedback; has to be called on the event loop."""
+        self._num_put += 1
         self._held.append(feedback)
         if self._releasing is None:
             self._releasing = asyncio.create_task(self._release_later())
@@ -189,7 +191,8 @@ class FeedbackQueue:
         try:
             await asyncio.wait_for(self._queue.join(), timeout_s)
         except asyncio.TimeoutError:
-            self.problem = self.problem or f"not all was sent within {timeout_s:g} s"
+            self.num_failed = self._num_put - self.num_sent
+            self.problem = self.problem or f"not all was sent within {timeout_s:.2g} s"
         finally:
             for worker in self._workers:
                 worker.cancel()

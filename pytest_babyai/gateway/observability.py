@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 _WRITES: Final = frozenset({"async_writes", "batch_writes"})
 _IN_BATCHES: Final = {
     "async_writes": False,
-    # Two INSERTs a tenth of a second, not two an inference. TensorZero wants to be asked twice for
-    # it in an embedded gateway, which has to be let go of on a thread that its runtime can do
-    # without: `Gateway.close` does so.
+    # Some INSERTs a second, not two an inference. TensorZero has to be asked twice for it in an
+    # embedded gateway: that waits for its last batch while it is let go of, which must not happen
+    # on a thread of its own runtime. `Gateway.close` does it on another.
     "batch_writes": {
         "enabled": True,
         "flush_interval_ms": 200,

@@ -201,11 +201,17 @@ class EmbeddedStore:
         errors.seek(0)
         raise _start_failure(process.poll(), reason, errors.read().strip().splitlines())
 
-    def stop(self) -> None:
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S, *, kill: bool = True) -> None:
         """Leaves the server, which ends if nobody else uses it; waits for its end if it does.
 
         All that it was sent and has not answered yet is written first.
+
+        Args:
+            timeout_s: Longest time to wait.
+            kill: Whether to end a server that takes longer, else it is left to its end. What it
+                has acknowledged is safe either way.
         """
+        give_up_s = time.monotonic() + timeout_s
         process, self._process, self._access = self._process, None, None
         if self._lease is not None:
             self._lease.close()
@@ -215,12 +221,17 @@ class EmbeddedStore:
         if process.stdin:
             with suppress(OSError):
                 process.stdin.close()  # the server ends when its input does
-        if _next_line(process, STOP_TIMEOUT_S):
-            process.returncode = 0  # it goes on for others, and is theirs: no warning about it
-        else:
-            _wait_for_end(process)
+        if _next_line(process, timeout_s):  # it goes on for others
+            process.returncode = 0  # theirs to wait for: no warning about it
+        elif not _has_ended(process, give_up_s - time.monotonic()):
+            if kill:
+                process.kill()
+            else:
+                process.returncode = 0
+            process.wait()
         if process.stdout:
-            process.stdout.close()
+            # Not here: a thread may still wait for what the server prints.
+            threading.Thread(target=process.stdout.close, daemon=True).start()
 
     def __enter__(self) -> EmbeddedStore:  # noqa: PYI034 - Self needs Python 3.11
         """Starts the server or joins it."""
@@ -249,12 +260,12 @@ def _start_failure(exit_code: int | None, reason: str, said: list[str]) -> Serve
     return ServerStartError(f"the embedded store did not start: {told}")
 
 
-def _wait_for_end(process: subprocess.Popen[str]) -> None:
+def _has_ended(process: subprocess.Popen[str], timeout_s: float) -> bool:
     try:
-        process.wait(STOP_TIMEOUT_S)
+        process.wait(max(timeout_s, 0.0))
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        return False
+    return True
 
 
 def _next_line(process: subprocess.Popen[str], timeout_s: float) -> str | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import unquote, urlencode, urlsplit
 
 from pytest_babyai.errors import GatewayError
+from pytest_babyai.gateway.daemon_calls import call_on_daemon
 from pytest_babyai.gateway.failures import Scrubber
 from pytest_babyai.gateway.store_failures import url_secrets
 from pytest_babyai.records import Usage
@@ -135,7 +136,7 @@ class ClickHouseStore:
         if not self._tells_acknowledged:
             return set()
         try:
-            lines = await asyncio.to_thread(self._post, "\n".join(ids), self._acknowledged_url)
+            lines = await call_on_daemon(self._post, "\n".join(ids), self._acknowledged_url)
         except GatewayError as error:
             if error.retryable:
                 raise
@@ -181,7 +182,7 @@ class ClickHouseStore:
             GatewayError: The store refused them or cannot be reached.
         """
         lines = "\n".join(map(json.dumps, rows))
-        await asyncio.to_thread(self._post, f"{_ADD_EVALUATION_EPISODES}\n{lines}")
+        await call_on_daemon(self._post, f"{_ADD_EVALUATION_EPISODES}\n{lines}")
 
     async def _select(
         self, query: str, ids: Sequence[str], literal: Callable[[str], str]
@@ -189,7 +190,7 @@ class ClickHouseStore:
         rows: list[dict[str, Any]] = []
         for part in _parts(ids):
             text = query.format(ids=",".join(map(literal, part)))
-            answer = await asyncio.to_thread(self._post, text)
+            answer = await call_on_daemon(self._post, text)
             rows += map(json.loads, answer.splitlines())
         return rows
 
@@ -246,7 +247,7 @@ class GatewayStore:
     async def _get(self, path: str) -> dict[str, Any] | None:
         request = urllib.request.Request(f"{self._url}/internal/{path}", headers=self._headers)  # noqa: S310 - check_gateway
         async with self._connections:
-            answer = await asyncio.to_thread(_answer_of, request, self._scrub)
+            answer = await call_on_daemon(_answer_of, request, self._scrub)
         loaded: dict[str, Any] = json.loads(answer)
         return loaded
 

@@ -23,6 +23,9 @@ NOTES_KEY: Final = "workflow_evaluation_runs"
 PROJECT_NAME: Final = "pytest-babyai"
 """Evaluation runs of one project are compared with each other."""
 
+DRAIN_S: Final = 5.0
+"""Longest time that the end of a run waits for episodes that are not entered yet."""
+
 _RETRY_PAUSE_S: Final = 1.0
 
 
@@ -206,7 +209,7 @@ class WorkflowEvaluations:
         tags = self._labels.tags() | {**episode_tags(spec), "repeat": str(repeat)}
         self._entries.put(evaluation_episode_row(run_id, episode_id, spec, tags))
 
-    async def drain(self, timeout_s: float = 5.0) -> None:
+    async def drain(self, timeout_s: float = DRAIN_S) -> None:
         """Waits until all episodes are entered, and not longer than ``timeout_s``."""
         if self._entries is not None:
             await self._entries.drain(timeout_s)

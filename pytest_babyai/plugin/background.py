@@ -6,8 +6,9 @@ import gc
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from pytest_babyai.gateway.client import Gateway, open_gateway
+from pytest_babyai.gateway.client import CLOSE_TIMEOUT_S, Gateway, open_gateway
 from pytest_babyai.gateway.inference import CacheOptions
+from pytest_babyai.plugin.ending import Ending
 from pytest_babyai.plugin.routing import Router
 from pytest_babyai.plugin.storing import open_store
 from pytest_babyai.scheduler import LoopThread
@@ -24,6 +25,7 @@ class Background:
         thread: The event loop.
         gateway: The gateway, to be used on that loop.
         place: Where its store is.
+        ending: How long `close` may take.
 
     Raises:
         ServerStartError: The offline model server, or the embedded store, did not start.
@@ -35,12 +37,13 @@ class Background:
     def __init__(self, selection: Selection) -> None:
         with ExitStack() as stack:
             # The store first: a wrong option is told before anything has been started.
-            self.place = open_store(selection, stack)
+            self.ending = Ending()
+            self.place = open_store(selection, stack, self.ending)
             api_base = _start_server(selection, stack)
             self.thread = LoopThread()
             stack.callback(self.thread.close)
             self.gateway = self.thread.run(_open(selection, api_base, self.place))
-            stack.callback(lambda: self.thread.run(self.gateway.close()))
+            stack.callback(lambda: self.thread.run(self._close_gateway()))
             router = Router()
             router.install()
             stack.callback(router.uninstall)
@@ -48,6 +51,9 @@ class Background:
             gc.freeze()
             stack.callback(gc.unfreeze)
             self._stack = stack.pop_all()
+
+    async def _close_gateway(self) -> None:
+        await self.gateway.close(self.ending.at_most_s(CLOSE_TIMEOUT_S))
 
     def close(self) -> None:
         """Ends everything, in the opposite order; a second call does nothing."""

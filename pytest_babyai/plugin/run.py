@@ -127,9 +127,11 @@ class EpisodeRun:
 
     def close(self, *, is_interrupted: bool = False) -> None:
         """Cancels what still runs, and ends what runs behind."""
+        if is_interrupted:
+            self._background.ending.hurry()
         self.scheduler.cancel()
         if self.link is not None:
-            self._background.thread.run(self.link.close(is_interrupted=is_interrupted))
+            self._background.thread.run(self.link.close(self._background.ending))
         self._background.close()
 
     async def _play(self, episode: PlannedEpisode) -> EpisodeOutcome:

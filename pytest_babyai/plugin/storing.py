@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pytest_babyai.errors import SettingsError
-from pytest_babyai.gateway.client import open_gateway
+from pytest_babyai.gateway import feedback, workflow_evaluations
+from pytest_babyai.gateway.client import CLOSE_TIMEOUT_S, open_gateway
 from pytest_babyai.gateway.feedback import (
     FeedbackQueue,
     check_store_options,
@@ -25,6 +26,7 @@ from pytest_babyai.gateway.workflow_evaluations import (
     known_evaluation_runs,
 )
 from pytest_babyai.journal.feedback_log import FeedbackLog
+from pytest_babyai.plugin.ending import Ending
 from pytest_babyai.reporting.numbers import count_of
 from pytest_babyai.scheduler import LoopThread
 from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from pytest_babyai.gateway.client import Gateway
     from pytest_babyai.gateway.feedback import Acknowledgements
+    from pytest_babyai.gateway.store import EmbeddedStore
     from pytest_babyai.gateway.store_queries import GatewayStore
     from pytest_babyai.plugin.recording import EpisodeJournal
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
@@ -42,7 +45,8 @@ if TYPE_CHECKING:
 _NO_MODEL: Final = "http://127.0.0.1:9/v1"
 """Stands for the model server in a process that asks for no inference."""
 
-INTERRUPTED_DRAIN_S: Final = 0.8
+ENTER_S: Final = 30.0
+"""Longest time that the end of a run waits for what workers have reported to be entered."""
 
 
 class StoredRun(NamedTuple):
@@ -81,12 +85,13 @@ def check_store(selection: Selection) -> None:
     )
 
 
-def open_store(selection: Selection, stack: ExitStack) -> StorePlace:
+def open_store(selection: Selection, stack: ExitStack, ending: Ending) -> StorePlace:
     """Starts or joins the embedded store, where there is one.
 
     Args:
         selection: Settings of the session.
         stack: Ends it.
+        ending: How long that may take.
 
     Raises:
         SettingsError: As `check_store`.
@@ -98,11 +103,19 @@ def open_store(selection: Selection, stack: ExitStack) -> StorePlace:
         from pytest_babyai.gateway.store import EmbeddedStore
 
         store = EmbeddedStore(selection.path_of("store", settings.store))
-        return StorePlace(clickhouse_url=stack.enter_context(store).url)
+        store.start()
+        stack.callback(lambda: _leave(store, ending))
+        return StorePlace(clickhouse_url=store.url)
     if settings.gateway_url is not None:
         is_asked = settings.record == "on" or settings.cache in {"on", "read_only"}
         return StorePlace(gateway_url=settings.gateway_url) if is_asked else NO_STORE
     return StorePlace(clickhouse_url=_clickhouse_url(selection))
+
+
+def _leave(store: EmbeddedStore, ending: Ending) -> None:
+    from pytest_babyai.gateway.store import STOP_TIMEOUT_S
+
+    store.stop(ending.at_most_s(STOP_TIMEOUT_S), kill=not ending.is_hurried)
 
 
 def _clickhouse_url(selection: Selection) -> str | None:
@@ -185,17 +198,16 @@ class StoreLink:
         """
         if self._feedback is None:
             return
-        feedback = feedback_of(outcome, self.tags, is_stored=is_stored)
-        if feedback is not None:
-            self._feedback.put(feedback)
+        told = feedback_of(outcome, self.tags, is_stored=is_stored)
+        if told is not None:
+            self._feedback.put(told)
 
-    async def close(self, *, is_interrupted: bool = False) -> None:
-        """Sends what waits, for some seconds at most; for one where a user waits for the end."""
-        limits = {"timeout_s": INTERRUPTED_DRAIN_S} if is_interrupted else {}
+    async def close(self, ending: Ending) -> None:
+        """Sends what waits, for some seconds at most."""
         if self._feedback is not None:
-            await self._feedback.drain(**limits)
+            await self._feedback.drain(ending.at_most_s(feedback.DRAIN_S))
         if self._evaluations is not None:
-            await self._evaluations.drain(**limits)
+            await self._evaluations.drain(ending.at_most_s(workflow_evaluations.DRAIN_S))
         if self._log is not None:
             self._log.close()
 
@@ -226,11 +238,14 @@ class ControllerLink:
 
     def __init__(self, run: StoredRun) -> None:
         with ExitStack() as stack:
-            place = open_store(run.selection, stack)
+            self._ending = Ending()
+            place = open_store(run.selection, stack, self._ending)
             self._thread = LoopThread()
             stack.callback(self._thread.close)
             gateway = self._thread.run(_open_for_feedback(run.selection, place))
-            stack.callback(lambda: self._thread.run(gateway.close()))
+            stack.callback(
+                lambda: self._thread.run(gateway.close(self._ending.at_most_s(CLOSE_TIMEOUT_S)))
+            )
             self.link = StoreLink(gateway, place, run)
             self._stack = stack.pop_all()
         self._entering: list[Future[None]] = []
@@ -241,8 +256,10 @@ class ControllerLink:
 
     def close(self, *, is_interrupted: bool = False) -> None:
         """Sends what waits, and lets go of the store."""
-        wait(self._entering, timeout=INTERRUPTED_DRAIN_S if is_interrupted else None)
-        self._thread.run(self.link.close(is_interrupted=is_interrupted))
+        if is_interrupted:
+            self._ending.hurry()
+        wait(self._entering, self._ending.at_most_s(ENTER_S))
+        self._thread.run(self.link.close(self._ending))
         self._stack.close()
 
 

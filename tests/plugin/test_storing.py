@@ -6,6 +6,9 @@ import json
 import os
 import shlex
 import signal
+import subprocess
+import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +17,8 @@ from pytest_babyai.__main__ import main
 from pytest_babyai.gateway.store import EmbeddedStore
 from pytest_babyai.gateway.store_queries import ClickHouseStore
 from pytest_babyai.journal import RUNS_DIRECTORY, open_run
-from tests.plugin.provider import go_forward
+from tests.patience import PATIENCE_S
+from tests.plugin.provider import go_forward, never
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -294,6 +298,44 @@ def test_episodes_go_on_without_their_store_and_are_recorded_later(
     assert shlex.split(later)[-1] == run_id(project)
     with EmbeddedStore(directory) as store:
         assert len(feedback_of_run(project, store)) < 6
+
+
+class StopsStore:
+    """Answers the first episode; then lets the store hang, and answers no more."""
+
+    def __init__(self, directory: Path) -> None:
+        self.is_stopped = threading.Event()
+        self.pid = 0
+        self._num_left = 64
+        self._directory = directory
+
+    async def __call__(self, request: Request) -> web.StreamResponse:
+        self._num_left -= 1
+        if self._num_left >= 0:
+            return await go_forward(request)
+        with EmbeddedStore(self._directory) as joined:
+            assert joined.pid is not None
+            self.pid = joined.pid
+        os.kill(self.pid, signal.SIGSTOP)
+        self.is_stopped.set()
+        return await never(request)
+
+
+def test_a_store_that_hangs_does_not_hold_up_ctrl_c(
+    project: pytest.Pytester, provider: Provider
+) -> None:
+    store = ("--babyai-store", "--babyai-record")
+    project.runpytest(*store)
+    provider.answer = stopping = StopsStore(project.path / ".babyai/store")
+    command = [sys.executable, "-m", "pytest", *THREE_SEEDS, *store, "--babyai-concurrency=1"]
+    with subprocess.Popen(command, cwd=project.path, stdout=subprocess.PIPE) as process:
+        assert stopping.is_stopped.wait(PATIENCE_S)
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=PATIENCE_S)
+        os.kill(stopping.pid, signal.SIGKILL)
+
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert b"--babyai-resume=" in printed
 
 
 def test_a_second_run_shares_the_store(project: pytest.Pytester) -> None:

@@ -245,6 +245,7 @@ async def test_a_store_that_hangs_does_not_hold_up_the_end() -> None:
     await queue.drain(timeout_s=0.01)
 
     assert log.acknowledged == []
+    assert queue.num_failed == 1
     assert queue.problem == "not all was sent within 0.01 s"
 
 

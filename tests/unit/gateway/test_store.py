@@ -102,6 +102,21 @@ def test_a_store_outlives_its_owner_while_others_use_it(store: EmbeddedStore) ->
     wait_until_gone(store.directory)
 
 
+@pytest.mark.parametrize("kill", [True, False])
+def test_a_server_that_hangs_is_not_waited_for(store: EmbeddedStore, *, kill: bool) -> None:
+    pid = store.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+
+    store.stop(0.01, kill=kill)
+
+    assert (store.directory / "lock").read_text() == f"{pid}\n"
+    assert StoreDirectory(store.directory).is_served() is not kill
+    if not kill:
+        os.kill(pid, signal.SIGCONT)
+    wait_until_gone(store.directory)
+
+
 def test_one_who_leaves_does_not_end_the_owner_s_store(store: EmbeddedStore) -> None:
     with EmbeddedStore(store.directory):
         pass
