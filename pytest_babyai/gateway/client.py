@@ -23,7 +23,7 @@ from pytest_babyai.gateway.daemon_calls import call_on_daemon
 from pytest_babyai.gateway.failures import Scrubber, build_failure, inference_failure
 from pytest_babyai.gateway.health import check_gateway
 from pytest_babyai.gateway.inference import NO_CACHE
-from pytest_babyai.gateway.observability import with_observability
+from pytest_babyai.gateway.observability import build_with_store, with_observability
 from pytest_babyai.gateway.store_failures import (
     check_clickhouse_url,
     is_store_failure,
@@ -270,15 +270,20 @@ async def _build_embedded(
         )
     if clickhouse_url is not None:
         check_clickhouse_url(clickhouse_url)
-    configuration = with_observability(configuration, has_store=clickhouse_url is not None)
     tensorzero = import_tensorzero()
     with tempfile.TemporaryDirectory(prefix="babyai-gateway-") as directory:
         merged = Path(directory) / "tensorzero.toml"
-        merged.write_text(configuration.to_toml(), encoding="utf-8")
-        try:
+
+        async def build(observed: GatewayConfiguration) -> Any:
+            merged.write_text(observed.to_toml(), encoding="utf-8")
             return await tensorzero.AsyncTensorZeroGateway.build_embedded(
                 config_file=glob.escape(str(merged)), clickhouse_url=clickhouse_url
             )
+
+        try:
+            if clickhouse_url is not None:
+                return await build_with_store(build, configuration)
+            return await build(with_observability(configuration, has_store=False))
         except tensorzero.BaseTensorZeroError as error:
             if clickhouse_url is not None and is_store_failure(str(error)):
                 raise store_build_failure(str(error), clickhouse_url, scrub) from None

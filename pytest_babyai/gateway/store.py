@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import http.client
-import queue
-import subprocess
 import sys
-import tempfile
-import threading
 import time
-from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
+from pytest_babyai.child_process import NotReadyError, start_child
 from pytest_babyai.errors import ServerStartError
 from pytest_babyai.settings.defaults import STORE_DIRECTORY
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from pytest_babyai.child_process import ChildProcess
     from pytest_babyai.gateway.clickhouse.directory import Access, StoreDirectory
 
 DATABASE: Final = "tensorzero"
@@ -31,14 +28,6 @@ _MAX_NOISE_LENGTH = 300
 _EXIT_IN_USE = 3
 _JOIN_PAUSE_S = 0.05
 _LEASE_TIMEOUT_S = 5.0
-
-# Not "-m": that would put the current directory first, where a user's json.py would be imported.
-_BOOTSTRAP = """\
-import runpy, sys
-sys.path[:] = [path for path in sys.path if path]
-sys.path.append({root!r})
-runpy.run_module("pytest_babyai.gateway.clickhouse", run_name="__main__", alter_sys=True)
-"""
 
 
 class _InUseError(ServerStartError):
@@ -82,10 +71,9 @@ class EmbeddedStore:
         self._directory = Path(directory).absolute()
         self._share = share
         self._start_timeout_s = start_timeout_s
-        bootstrap = _BOOTSTRAP.format(root=str(Path(__file__).resolve().parents[2]))
-        program = [python, "-c", bootstrap, "--exit-with-parent", f"--port={port}"]
-        self._command = [*program, str(self._directory)]
-        self._process: subprocess.Popen[str] | None = None
+        self._port = port
+        self._python = python
+        self._child: ChildProcess | None = None
         self._lease: http.client.HTTPConnection | None = None
         self._access: Access | None = None
 
@@ -115,7 +103,7 @@ class EmbeddedStore:
     @property
     def is_owner(self) -> bool:
         """Whether this object started the server, not joined it."""
-        return self._process is not None
+        return self._child is not None
 
     def start(self) -> str:
         """Starts the server, or joins it, and waits until it is ready; does nothing if it did.
@@ -159,47 +147,26 @@ class EmbeddedStore:
         return False
 
     def _spawn_and_wait(self, give_up_s: float) -> None:
-        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
-            self._process = self._spawn(errors)
-            try:
-                self._wait_until_ready(self._process, errors, give_up_s)
-                self._access = self._read_access()
-            except BaseException:
-                self.stop()
-                raise
+        try:
+            self._child = start_child(
+                "pytest_babyai.gateway.clickhouse",
+                [f"--port={self._port}", str(self._directory)],
+                python=self._python,
+                timeout_s=max(give_up_s - time.monotonic(), 0.0),
+            )
+        except NotReadyError as error:
+            raise _start_failure(error) from None
+        try:
+            self._access = self._read_access()
+        except BaseException:
+            self.stop()
+            raise
 
     def _read_access(self) -> Access:
         access = _store_directory(self._directory).read_access()
         if access is None:
             raise ServerStartError("the embedded store did not start: it is gone already")
         return access
-
-    def _spawn(self, errors: IO[str]) -> subprocess.Popen[str]:
-        try:
-            return subprocess.Popen(  # noqa: S603 - our own program
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                start_new_session=True,
-            )
-        except OSError as error:
-            message = f"the embedded store did not start: {self._command[0]}: {error.strerror}"
-            raise ServerStartError(message) from error
-
-    def _wait_until_ready(
-        self, process: subprocess.Popen[str], errors: IO[str], give_up_s: float
-    ) -> None:
-        line = _next_line(process, max(give_up_s - time.monotonic(), 0.0))
-        if line is not None and line.startswith("http://"):
-            return
-        if line is None:
-            reason = f"it was not ready within {self._start_timeout_s:g} s"
-        else:
-            reason = f"it said {line!r}" if line else f"exit code {process.wait(STOP_TIMEOUT_S)}"
-        errors.seek(0)
-        raise _start_failure(process.poll(), reason, errors.read().strip().splitlines())
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S, *, kill: bool = True) -> None:
         """Leaves the server, which ends if nobody else uses it; waits for its end if it does.
@@ -211,27 +178,12 @@ class EmbeddedStore:
             kill: Whether to end a server that takes longer, else it is left to its end. What it
                 has acknowledged is safe either way.
         """
-        give_up_s = time.monotonic() + timeout_s
-        process, self._process, self._access = self._process, None, None
+        child, self._child, self._access = self._child, None, None
         if self._lease is not None:
             self._lease.close()
             self._lease = None
-        if process is None:
-            return
-        if process.stdin:
-            with suppress(OSError):
-                process.stdin.close()  # the server ends when its input does
-        if _next_line(process, timeout_s):  # it goes on for others
-            process.returncode = 0  # theirs to wait for: no warning about it
-        elif not _has_ended(process, give_up_s - time.monotonic()):
-            if kill:
-                process.kill()
-            else:
-                process.returncode = 0
-            process.wait()
-        if process.stdout:
-            # Not here: a thread may still wait for what the server prints.
-            threading.Thread(target=process.stdout.close, daemon=True).start()
+        if child is not None:
+            child.stop(timeout_s, kill=kill)
 
     def __enter__(self) -> EmbeddedStore:  # noqa: PYI034 - Self needs Python 3.11
         """Starts the server or joins it."""
@@ -248,39 +200,16 @@ class EmbeddedStore:
         self.stop()
 
 
-def _start_failure(exit_code: int | None, reason: str, said: list[str]) -> ServerStartError:
+def _start_failure(error: NotReadyError) -> ServerStartError:
     """Tells why a server did not start: its own last line, and the engine's first, if any."""
-    *noise, told = said or [""]
+    *noise, told = error.said or [""]
     if noise:
         told += f" (the engine said: {noise[0][:_MAX_NOISE_LENGTH]})"
-    if exit_code == _EXIT_IN_USE:
+    if error.exit_code == _EXIT_IN_USE:
         return _InUseError(told)
-    if exit_code != _EXIT_USAGE:
-        told = f"{reason}: {told}" if told else reason
+    if error.exit_code != _EXIT_USAGE:
+        told = f"{error}: {told}" if told else str(error)
     return ServerStartError(f"the embedded store did not start: {told}")
-
-
-def _has_ended(process: subprocess.Popen[str], timeout_s: float) -> bool:
-    try:
-        process.wait(max(timeout_s, 0.0))
-    except subprocess.TimeoutExpired:
-        return False
-    return True
-
-
-def _next_line(process: subprocess.Popen[str], timeout_s: float) -> str | None:
-    """The program's next line, without its end; empty when it has ended, None when it is late."""
-    lines: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=_read_line, args=(process, lines), daemon=True).start()
-    try:
-        return lines.get(timeout=timeout_s).strip()
-    except queue.Empty:
-        return None
-
-
-def _read_line(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
-    if process.stdout:
-        lines.put(process.stdout.readline())
 
 
 def _store_directory(path: Path) -> StoreDirectory:

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import queue
-import subprocess
 import sys
-import tempfile
-import threading
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
+from pytest_babyai.child_process import NotReadyError, start_child
 from pytest_babyai.errors import ServerStartError
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
+
+    from pytest_babyai.child_process import ChildProcess
 
 STOP_TIMEOUT_S = 5.0
 MODELS_DIRECTORY: Final = ".babyai/models"
 """Where fine-tuned models are kept, in the current directory, unless it is said otherwise."""
-
-# Not "-m": that would put the current directory first, where a user's json.py would be imported.
-_BOOTSTRAP = """\
-import runpy, sys
-sys.path[:] = [path for path in sys.path if path]
-sys.path.append({root!r})
-runpy.run_module("pytest_babyai.offline", run_name="__main__", alter_sys=True)
-"""
 
 
 class OfflineServer:
@@ -72,28 +63,27 @@ class OfflineServer:
             "slip-rate": slip_rate,
             "models-dir": models_dir,
         }
-        arguments = [f"--{name}={value}" for name, value in values.items() if value is not None]
-        root = Path(__file__).resolve().parents[2]
-        bootstrap = _BOOTSTRAP.format(root=str(root))
-        self._command = [python, "-c", bootstrap, "--exit-with-parent", *arguments]
+        self._arguments = [
+            f"--{name}={value}" for name, value in values.items() if value is not None
+        ]
+        self._python = python
         self._start_timeout_s = start_timeout_s
-        self._process: subprocess.Popen[str] | None = None
-        self._url = ""
+        self._child: ChildProcess | None = None
 
     @property
     def url(self) -> str:
         """URL of the server, ``api_base`` without its ``/v1``; empty while not running."""
-        return self._url
+        return self._child.url if self._child else ""
 
     @property
     def port(self) -> int:
         """Port the server listens on; 0 while not running."""
-        return int(self._url.rpartition(":")[2]) if self._url else 0
+        return int(self.url.rpartition(":")[2]) if self._child else 0
 
     @property
     def pid(self) -> int | None:
         """Process id; None while not running."""
-        return self._process.pid if self._process else None
+        return self._child.pid if self._child else None
 
     def start(self) -> str:
         """Starts the server and waits until it is ready; does nothing if it runs already.
@@ -104,64 +94,25 @@ class OfflineServer:
         Raises:
             ServerStartError: It did not start, or not in time.
         """
-        if self._process is None:
-            with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
-                self._process = self._spawn(errors)
-                try:
-                    self._url = self._wait_until_ready(self._process, errors)
-                except BaseException:
-                    self.stop()
-                    raise
-        return self._url
-
-    def _spawn(self, errors: IO[str]) -> subprocess.Popen[str]:
-        try:
-            return subprocess.Popen(  # noqa: S603 - our own program
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                start_new_session=True,
-            )
-        except OSError as error:
-            message = (
-                f"the offline model server did not start: {self._command[0]}: {error.strerror}"
-            )
-            raise ServerStartError(message) from error
-
-    def _wait_until_ready(self, process: subprocess.Popen[str], errors: IO[str]) -> str:
-        lines: queue.Queue[str] = queue.Queue()
-        reader = threading.Thread(target=_read_line, args=(process, lines), daemon=True)
-        reader.start()
-        try:
-            url = lines.get(timeout=self._start_timeout_s).strip()
-        except queue.Empty:
-            reason = f"it was not ready within {self._start_timeout_s:g} s"
-        else:
-            if url.startswith("http://"):
-                return url
-            reason = f"exit code {process.wait(STOP_TIMEOUT_S)}" if not url else f"it said {url!r}"
-        errors.seek(0)
-        said = errors.read().strip().splitlines()
-        detail = f"{reason}: {said[-1]}" if said else reason
-        message = f"the offline model server did not start: {detail}"
-        raise ServerStartError(message)
+        if self._child is None:
+            try:
+                self._child = start_child(
+                    "pytest_babyai.offline",
+                    self._arguments,
+                    python=self._python,
+                    timeout_s=self._start_timeout_s,
+                )
+            except NotReadyError as error:
+                detail = f"{error}: {error.said[-1]}" if error.said else str(error)
+                message = f"the offline model server did not start: {detail}"
+                raise ServerStartError(message) from None
+        return self.url
 
     def stop(self) -> None:
         """Stops the server and waits for its end; does nothing if it does not run."""
-        process, self._process, self._url = self._process, None, ""
-        if process is None:
-            return
-        if process.stdin:
-            process.stdin.close()  # the server ends when its input does
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout:
-            process.stdout.close()
+        child, self._child = self._child, None
+        if child is not None:
+            child.stop(STOP_TIMEOUT_S)
 
     def __enter__(self) -> OfflineServer:  # noqa: PYI034 - Self needs Python 3.11
         """Starts the server."""
@@ -176,8 +127,3 @@ class OfflineServer:
     ) -> None:
         """Stops the server."""
         self.stop()
-
-
-def _read_line(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
-    if process.stdout:
-        lines.put(process.stdout.readline())

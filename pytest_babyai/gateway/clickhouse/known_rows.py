@@ -22,8 +22,7 @@ def rows_of(data: bytes) -> Rows | None:
     import orjson
 
     try:
-        lines = data.splitlines() if b"\n" in data else [data]
-        rows = [orjson.loads(line) for line in lines if line.strip()]
+        rows = [orjson.loads(line) for line in data.splitlines() if line.strip()]
     except orjson.JSONDecodeError:
         return None
     return rows if all(type(row) is dict for row in rows) else None

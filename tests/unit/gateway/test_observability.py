@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_babyai.gateway import toml_files
-from pytest_babyai.gateway.observability import feedback_configuration, with_observability
+from pytest_babyai.gateway.observability import (
+    build_with_store,
+    feedback_configuration,
+    with_observability,
+)
 from tests.unit.gateway.gateway_fakes import configuration_of, edit
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pytest_babyai.gateway.configuration import GatewayConfiguration
 
 
 def observability_of(config_dir: Path, *, has_store: bool) -> dict[str, Any]:
@@ -50,6 +56,45 @@ def test_the_files_may_say_how_a_store_is_written(
     )
 
     assert observability_of(config_dir, has_store=True) == {"enabled": True, **said}
+
+
+class Builder:
+    """Builds gateways, but for those of which it has something to say."""
+
+    def __init__(self, refusal: str) -> None:
+        self.refusal = refusal
+        self.observability: list[dict[str, Any]] = []
+
+    async def __call__(self, configuration: GatewayConfiguration) -> str:
+        said = toml_files.tables(configuration.tree, "gateway", "observability")
+        self.observability.append(said)
+        if self.refusal and "batch_writes" in said:
+            raise ValueError(self.refusal)
+        return "built"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("refusal", "in_batches"), [("", [True]), ("batch_writes: unknown field", [True, False])]
+)
+async def test_a_tensorzero_that_knows_no_batches_writes_one_by_one(
+    config_dir: Path, refusal: str, in_batches: list[bool]
+) -> None:
+    build = Builder(refusal)
+
+    assert await build_with_store(build, configuration_of(config_dir)) == "built"
+    assert ["batch_writes" in said for said in build.observability] == in_batches
+    assert all(said["enabled"] for said in build.observability)
+
+
+@pytest.mark.asyncio
+async def test_any_other_refusal_is_told(config_dir: Path) -> None:
+    build = Builder("no such database")
+
+    with pytest.raises(ValueError, match="no such database"):
+        await build_with_store(build, configuration_of(config_dir))
+
+    assert len(build.observability) == 1
 
 
 def test_without_a_store_none_is_looked_for(config_dir: Path) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pytest_babyai.errors import ServerStartError
+from pytest_babyai.gateway.clickhouse.__main__ import NICENESS
 from pytest_babyai.gateway.clickhouse.directory import StoreDirectory
 from pytest_babyai.gateway.store import EmbeddedStore
 from tests.unit.gateway.clickhouse_fakes import ask, need_chdb, wait_until_gone
@@ -78,6 +79,12 @@ def test_the_password_is_on_no_command_line(store: EmbeddedStore) -> None:
     password = urlsplit(store.url).password
     assert password
     assert password not in command.read_text()
+
+
+def test_a_store_leaves_the_processors_to_its_users(store: EmbeddedStore) -> None:
+    assert store.pid is not None
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, store.pid) == min(own + NICENESS, 19)
 
 
 def test_every_start_has_a_password_of_its_own(store: EmbeddedStore) -> None:

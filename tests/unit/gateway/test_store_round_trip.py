@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from pytest_babyai.gateway.client import Gateway, open_gateway
 from pytest_babyai.gateway.feedback import METRICS, FeedbackQueue, feedback_of
-from pytest_babyai.gateway.inference import CacheOptions
+from pytest_babyai.gateway.inference import CacheOptions, new_episode_id
 from pytest_babyai.gateway.store import EmbeddedStore
 from pytest_babyai.gateway.store_queries import ClickHouseStore
 from pytest_babyai.gateway.stored_usage import StoredUsage
@@ -25,6 +25,7 @@ from pytest_babyai.gateway.workflow_evaluations import (
 from pytest_babyai.journal.feedback_log import FeedbackLog
 from pytest_babyai.records import EpisodeResult, EpisodeSpec, Usage
 from pytest_babyai.rollout import run_episode
+from tests.patience import until_answered
 from tests.unit.gateway.gateway_fakes import FakeProvider, configuration_of
 from tests.unit.gateway.stored_play import play, rows_of, with_prices_and_metrics
 from tests.unit.rollout_fakes import FakeEnvironment
@@ -251,6 +252,24 @@ async def test_an_agent_that_sees_the_same_twice_is_answered_anew(
     assert isinstance(outcome, EpisodeResult)
     assert outcome.num_cached == 0
     assert len(provider.bodies) == 4
+
+
+async def test_an_inference_is_stored_once_it_is_in_both_tables(
+    gateway: Gateway, store: EmbeddedStore
+) -> None:
+    queries = ClickHouseStore(store.url)
+    played = await play(gateway, EpisodeSpec("baseline", "goto", 780), run="both")
+    half, whole = new_episode_id(), str(played.steps[-1].inference_id)
+    await until_answered(lambda: queries.usages([whole]))
+    await rows_of(
+        store,
+        f"INSERT INTO ModelInference SELECT * REPLACE(toUUID('{half}') AS inference_id) "
+        f"FROM (SELECT * FROM ModelInference WHERE inference_id = '{whole}')",
+    )
+
+    of_half = f"SELECT id FROM ModelInference WHERE inference_id = '{half}'"
+    assert len(await rows_of(store, of_half)) == 1
+    assert await queries.usages([half, whole]) == {whole: Usage(10, 3)}
 
 
 async def test_feedback_on_an_episode_of_another_store_is_not_sent(
