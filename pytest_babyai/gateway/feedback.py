@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_babyai.errors import BabyAIError, GatewayError, SettingsError
 from pytest_babyai.gateway.inference import episode_tags
-from pytest_babyai.gateway.lookups import GroupedLookup
+from pytest_babyai.gateway.lookups import GroupedLookup, of_known
 from pytest_babyai.gateway.store_failures import unknown_episode
 from pytest_babyai.records import EpisodeResult
 from pytest_babyai.retries import Clock, RetryPolicy, with_retries
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_babyai.gateway.store_queries import StoreQueries
     from pytest_babyai.records import EpisodeOutcome
@@ -227,8 +227,8 @@ class _Delivery:
         self._client = client
         self._acknowledgements = acknowledgements
         self._metrics = GroupedLookup(store.metrics) if store else None
-        self._lately = GroupedLookup(_lookup_of(store.acknowledged)) if store else None
-        self._episodes = GroupedLookup(_lookup_of(store.episodes)) if store else None
+        self._lately = GroupedLookup(of_known(store.acknowledged)) if store else None
+        self._episodes = GroupedLookup(of_known(store.episodes)) if store else None
         self._clock = clock
 
     async def deliver(self, feedback: EpisodeFeedback) -> None:
@@ -291,12 +291,3 @@ class _Delivery:
             if not lost:
                 break
         return set(lost)
-
-
-def _lookup_of(
-    query: Callable[[Sequence[str]], Awaitable[set[str]]],
-) -> Callable[[Sequence[str]], Awaitable[dict[str, bool]]]:
-    async def find(ids: Sequence[str]) -> dict[str, bool]:
-        return dict.fromkeys(await query(ids), True)
-
-    return find

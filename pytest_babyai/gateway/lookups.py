@@ -59,3 +59,14 @@ class GroupedLookup(Generic[Value]):
                 waiter.set_result({key: found[key] for key in keys if key in found})
             else:
                 waiter.set_exception(error)
+
+
+def of_known(
+    query: Callable[[Sequence[str]], Awaitable[set[str]]],
+) -> Callable[[Sequence[str]], Awaitable[dict[str, bool]]]:
+    """Makes a query for those that are known one that finds True for each of them."""
+
+    async def find(keys: Sequence[str]) -> dict[str, bool]:
+        return dict.fromkeys(await query(keys), True)
+
+    return find

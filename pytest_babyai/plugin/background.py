@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from pytest_babyai.gateway.client import CLOSE_TIMEOUT_S, Gateway, open_gateway
 from pytest_babyai.gateway.inference import CacheOptions
+from pytest_babyai.loop_thread import LoopThread
 from pytest_babyai.plugin.ending import Ending
 from pytest_babyai.plugin.routing import Router
-from pytest_babyai.plugin.storing import open_store
-from pytest_babyai.scheduler import LoopThread
+from pytest_babyai.plugin.store_opening import open_store
 
 if TYPE_CHECKING:
     from pytest_babyai.gateway.store_place import StorePlace

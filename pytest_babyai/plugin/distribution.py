@@ -159,7 +159,7 @@ class ControllerHooks:
             return
         self._has_checked = True
         from pytest_babyai.plugin.artifacts import check_artifacts
-        from pytest_babyai.plugin.storing import check_store
+        from pytest_babyai.plugin.store_opening import check_store
 
         if session.selection.settings.until is not None:
             raise pytest.UsageError(

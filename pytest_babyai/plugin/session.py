@@ -25,7 +25,8 @@ from pytest_babyai.plugin.reports import (
 )
 from pytest_babyai.plugin.results import Results
 from pytest_babyai.plugin.selection import ItemPlan, Selection
-from pytest_babyai.plugin.storing import ControllerLink, StoredRun, tells_store
+from pytest_babyai.plugin.store_opening import tells_store
+from pytest_babyai.plugin.storing import ControllerLink, StoredRun
 from pytest_babyai.records import Episode, EpisodeFailure, outcome_from_record
 
 if TYPE_CHECKING:

@@ -1,22 +1,15 @@
-"""What a session does with its store: where it is, evaluation runs, feedback, cached tokens."""
+"""What a session does with its store: evaluation runs, feedback, cached tokens."""
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pytest_babyai.errors import SettingsError
 from pytest_babyai.gateway import feedback, workflow_evaluations
 from pytest_babyai.gateway.client import CLOSE_TIMEOUT_S, open_gateway
-from pytest_babyai.gateway.feedback import (
-    FeedbackQueue,
-    check_store_options,
-    feedback_of,
-)
+from pytest_babyai.gateway.feedback import FeedbackQueue, feedback_of
 from pytest_babyai.gateway.inference import RUN_TAG
-from pytest_babyai.gateway.store_place import NO_STORE, StorePlace
 from pytest_babyai.gateway.store_queries import ClickHouseStore
 from pytest_babyai.gateway.stored_usage import Completed, StoredUsage
 from pytest_babyai.gateway.workflow_evaluations import (
@@ -26,17 +19,17 @@ from pytest_babyai.gateway.workflow_evaluations import (
     known_evaluation_runs,
 )
 from pytest_babyai.journal.feedback_log import FeedbackLog
+from pytest_babyai.loop_thread import LoopThread
 from pytest_babyai.plugin.ending import Ending
+from pytest_babyai.plugin.store_opening import open_store
 from pytest_babyai.reporting.numbers import count_of
-from pytest_babyai.scheduler import LoopThread
-from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_babyai.gateway.client import Gateway
     from pytest_babyai.gateway.feedback import Acknowledgements
-    from pytest_babyai.gateway.store import EmbeddedStore
+    from pytest_babyai.gateway.store_place import StorePlace
     from pytest_babyai.gateway.store_queries import GatewayStore
     from pytest_babyai.plugin.recording import EpisodeJournal
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
@@ -61,67 +54,6 @@ class StoredRun(NamedTuple):
     selection: Selection
     run_id: str
     journal: EpisodeJournal | None
-
-
-def check_store(selection: Selection) -> None:
-    """Refuses options that exclude each other or need a store.
-
-    Raises:
-        SettingsError: The line names them.
-    """
-    settings = selection.settings
-    if settings.store is not None and settings.clickhouse_url is not None:
-        raise SettingsError("--babyai-store and --babyai-clickhouse-url exclude each other")
-    for option in ("store", "clickhouse_url"):
-        if settings.gateway_url is not None and getattr(settings, option) is not None:
-            flag = option.replace("_", "-")
-            raise SettingsError(
-                f"--babyai-{flag} is for the embedded gateway; the one at "
-                f"{settings.gateway_url} has a store of its own"
-            )
-    has_store = bool(settings.store or _clickhouse_url(selection) or settings.gateway_url)
-    check_store_options(
-        record=settings.record == "on", cache_mode=settings.cache, has_store=has_store
-    )
-
-
-def open_store(selection: Selection, stack: ExitStack, ending: Ending) -> StorePlace:
-    """Starts or joins the embedded store, where there is one.
-
-    Args:
-        selection: Settings of the session.
-        stack: Ends it.
-        ending: How long that may take.
-
-    Raises:
-        SettingsError: As `check_store`.
-        ServerStartError: The embedded store did not start.
-    """
-    check_store(selection)
-    settings = selection.settings
-    if settings.store is not None:
-        from pytest_babyai.gateway.store import EmbeddedStore
-
-        store = EmbeddedStore(selection.path_of("store", settings.store))
-        store.start()
-        stack.callback(lambda: _leave(store, ending))
-        return StorePlace(clickhouse_url=store.url)
-    if settings.gateway_url is not None:
-        is_asked = settings.record == "on" or settings.cache in {"on", "read_only"}
-        return StorePlace(gateway_url=settings.gateway_url) if is_asked else NO_STORE
-    return StorePlace(clickhouse_url=_clickhouse_url(selection))
-
-
-def _leave(store: EmbeddedStore, ending: Ending) -> None:
-    from pytest_babyai.gateway.store import STOP_TIMEOUT_S
-
-    store.stop(ending.at_most_s(STOP_TIMEOUT_S), kill=not ending.is_hurried)
-
-
-def _clickhouse_url(selection: Selection) -> str | None:
-    if selection.settings.gateway_url is not None:
-        return None
-    return selection.settings.clickhouse_url or os.environ.get(CLICKHOUSE_VARIABLE) or None
 
 
 class InMemory:
@@ -261,13 +193,6 @@ class ControllerLink:
         wait(self._entering, self._ending.at_most_s(ENTER_S))
         self._thread.run(self.link.close(self._ending))
         self._stack.close()
-
-
-def tells_store(selection: Selection) -> bool:
-    """Whether there is a store that is told of episodes."""
-    settings = selection.settings
-    has_database = bool(settings.store or _clickhouse_url(selection))
-    return has_database or settings.record == "on"
 
 
 async def _open_for_feedback(selection: Selection, place: StorePlace) -> Gateway:

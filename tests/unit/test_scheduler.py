@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pytest_babyai.errors import CredentialsError, JournalError, NotStartedError, UsageError
-from pytest_babyai.scheduler import LoopThread, Scheduler
+from pytest_babyai.loop_thread import LoopThread
+from pytest_babyai.scheduler import Scheduler
 from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
