@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -200,6 +201,20 @@ def test_a_rerun_comes_from_the_cache_with_the_same_tokens(
     (after,) = (line for line in second.stdout.lines if line.startswith("input tokens"))
     assert before.split() == after.split()
     second.stdout.fnmatch_lines(["cached answers *128", "128 answers came from the cache: *"])
+
+
+def test_a_repeat_gets_no_answer_of_another_repeat_from_the_cache(
+    project: pytest.Pytester, provider: Provider, store: str
+) -> None:
+    options = ("--babyai-seeds=9", "--babyai-repeats=3", AGGREGATE, store, "--babyai-cache")
+    first = project.runpytest(*options)
+    seeds = Counter(request["seed"] for request in provider.requests)
+
+    project.runpytest(*options)
+
+    assert sorted(seeds.values()) == [64, 64, 64]
+    assert len(provider.requests) == 3 * 64, "the same repeats come from the cache"
+    assert first.ret == pytest.ExitCode.OK
 
 
 @pytest.mark.parametrize(
