@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import json
 import os
 import secrets
@@ -66,14 +65,15 @@ class InsertLog:
 
     Attributes:
         num_new_bytes: Bytes of the records that came since the last `sealed`.
+        newest: Number of the segment that got the last record; numbers grow.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         paths = sorted(directory.glob(f"*{_SUFFIX}"))
         self._segments = [Segment(path, list(_records(path.read_bytes()))) for path in paths]
-        last = int(paths[-1].stem.partition("-")[0]) if paths else 0
-        self._numbers = itertools.count(last + 1)
+        self.newest = _number_of(paths[-1]) if paths else 0
+        self._kept = set(map(_number_of, paths))
         self._open: _OpenSegment | None = None
         self.num_new_bytes = 0
         self._num_old_bytes = sum(map(_num_bytes, self._segments))
@@ -92,8 +92,10 @@ class InsertLog:
         try:
             if self._open is None:
                 self._directory.mkdir(exist_ok=True)
-                name = f"{next(self._numbers):08}-{secrets.token_hex(8)}{_SUFFIX}"
+                name = f"{self.newest + 1:08}-{secrets.token_hex(8)}{_SUFFIX}"
                 self._open = _OpenSegment(self._directory / name)
+                self.newest += 1
+                self._kept.add(self.newest)
             self._open.append(record)
         except OSError as error:
             raise _refusal(error) from None
@@ -108,12 +110,21 @@ class InsertLog:
             self.num_new_bytes = 0
         return list(self._segments)
 
+    def keeps(self, number: int) -> bool:
+        """Whether the rows of a segment may not be in the tables yet."""
+        return number in self._kept
+
     def remove(self, segment: Segment) -> None:
         """Forgets a segment, as its rows are in the tables."""
         self._segments.remove(segment)
+        self._kept.discard(_number_of(segment.path))
         self._num_old_bytes -= _num_bytes(segment)
         with suppress(OSError):
             segment.path.unlink()
+
+
+def _number_of(path: Path) -> int:
+    return int(path.stem.partition("-")[0])
 
 
 class _OpenSegment:

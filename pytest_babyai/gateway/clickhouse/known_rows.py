@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
 
-    from pytest_babyai.gateway.clickhouse.insert_log import Target
+    from pytest_babyai.gateway.clickhouse.insert_log import InsertLog, Target
     from pytest_babyai.gateway.clickhouse.lookups import Table
 
 MAX_SHAPES: Final = 1024
@@ -79,6 +79,44 @@ class RecentValues:
             self._missing[value] = missing - {table}
         while len(self._missing) > self._max_remembered:
             self._missing.popitem(last=False)
+
+
+class PendingKeys:
+    """Knows the keys of rows that are acknowledged and not yet in the tables.
+
+    Args:
+        columns: By table its column of keys, which are strings.
+        log: Keeps the rows.
+    """
+
+    def __init__(self, columns: Mapping[Table, str], log: InsertLog) -> None:
+        self._columns = columns
+        self._log = log
+        self._segments: dict[tuple[Table, str | None], int] = {}
+        self._max_remembered = MAX_REMEMBERED
+
+    def add(self, table: Table | None, rows: Rows) -> None:
+        """Notes rows that the log has just got."""
+        column = self._columns.get(table) if table else None
+        if table is None or column is None:
+            return
+        for row in rows:
+            key = row.get(column)
+            self._segments[table, key if isinstance(key, str) else None] = self._log.newest
+        if len(self._segments) > self._max_remembered:
+            self._forget_written()
+
+    def may_have(self, table: Table, key: str | None) -> bool:
+        """Whether a row with a key may not be in its table yet."""
+        if key is None or table not in self._columns:
+            return True
+        numbers = (self._segments.get((table, each)) for each in (key, None))
+        return any(number is not None and self._log.keeps(number) for number in numbers)
+
+    def _forget_written(self) -> None:
+        kept = {key: number for key, number in self._segments.items() if self._log.keeps(number)}
+        self._segments = kept
+        self._max_remembered = max(MAX_REMEMBERED, 2 * len(kept))
 
 
 def _shape(row: dict[str, Any]) -> Hashable:

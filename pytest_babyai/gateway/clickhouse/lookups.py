@@ -27,6 +27,12 @@ _INSERT = re.compile(rb"\s*INSERT\s+INTO\s+(?:TABLE\s+)?" + _NAME + rb"\s*[\s(]"
 _SELECT = re.compile(rb"\b(?:SELECT|FROM)\b", re.IGNORECASE)
 _NUM_SELECT_AND_FROM = 2
 _MORE = re.compile(rb"\b(?:WITH|JOIN|UNION|IN|OUTFILE)\b|--|/\*", re.IGNORECASE)
+_CONDITIONS = re.compile(
+    rb"\bWHERE\b(.*?)(?:\b(?:GROUP|HAVING|WINDOW|QUALIFY|ORDER|LIMIT|SETTINGS|FORMAT)\b|\Z)",
+    re.IGNORECASE | re.DOTALL,
+)
+_AND = re.compile(rb"\bAND\b", re.IGNORECASE)
+_NOT_ALL = re.compile(rb"\b(?:OR|XOR|NOT|BETWEEN|CASE)\b|[?'\"`]", re.IGNORECASE)
 _CALLED = re.compile(rb"(\w+)\s*\(")
 _PURE_FUNCTIONS = frozenset({"toUInt128", "toUUID", "toString", "uint_to_uuid", "WHERE", "AND"})
 
@@ -124,6 +130,12 @@ def lookup_of(query: Query) -> Lookup | None:
     return Lookup(_full_name(table, query.database), asked)
 
 
+def key_of(query: Query, column: str) -> str | None:
+    """Returns what a column of strings has in all rows of a lookup; None if that is not certain."""
+    parameter = _key_parameter(query.text, column)
+    return None if parameter is None else query.url.parameters.get(parameter)
+
+
 def asks_directness(table: Table) -> Query:
     """Asks for 1 if the table's rows come from INSERTs into it and not through a view."""
     names = {"database": table.database, "table": table.name}
@@ -146,6 +158,16 @@ def _looked_up(text: bytes) -> tuple[str | None, str] | None:
     if not {name.decode() for name in _CALLED.findall(text)} <= _PURE_FUNCTIONS:
         return None
     return _told_name(match)
+
+
+@lru_cache(maxsize=256)
+def _key_parameter(text: bytes, column: str) -> str | None:
+    found = _CONDITIONS.search(text)
+    if found is None or _NOT_ALL.search(found[1]):
+        return None
+    is_key = re.compile(rb"\s*%s\s*=\s*\{\s*(\w+)\s*:\s*String\s*\}\s*" % column.encode())
+    keys = [match for each in _AND.split(found[1]) if (match := is_key.fullmatch(each))]
+    return keys[0][1].decode() if keys else None
 
 
 def _told_name(match: re.Match[bytes]) -> tuple[str | None, str]:

@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 from pytest_babyai.gateway.clickhouse.execution import Execution
 from pytest_babyai.gateway.clickhouse.insert_log import InsertLog, Record, Target
 from pytest_babyai.gateway.clickhouse.inserts import InsertQueue, can_be_merged
-from pytest_babyai.gateway.clickhouse.known_rows import KnownShapes, RecentValues, rows_of
+from pytest_babyai.gateway.clickhouse.known_rows import (
+    KnownShapes,
+    PendingKeys,
+    RecentValues,
+    rows_of,
+)
 from pytest_babyai.gateway.clickhouse.lookups import (
     Lookups,
     Table,
     asks_directness,
+    key_of,
     lookup_of,
     written_table,
 )
@@ -35,6 +41,9 @@ RECENT_IDS = (
 )
 """The columns with the ids of TensorZero's inferences, which have a row in two tables, and of its
 feedback."""
+
+KEYS = {Table("tensorzero", "ModelInferenceCache"): "long_cache_key"}
+"""The column with which TensorZero looks up a cached answer, before each inference."""
 
 LOG_DIRECTORY = "inserts"
 REFUSED_FILE = "refused.jsonl"
@@ -60,6 +69,7 @@ class Statements:
         self._asking: dict[Lookup, asyncio.Task[Result]] = {}
         self._directness = asyncio.Lock()
         self._recent = [RecentValues(columns) for columns in RECENT_IDS]
+        self._pending = PendingKeys(KEYS, log)
         self._queue.recover()
 
     def merged_insert(self, query: Query) -> Awaitable[int] | None:
@@ -87,6 +97,7 @@ class Statements:
         try:
             if may_wait and is_known:
                 num_rows = await self._queue.acknowledge(record)
+                self._pending.add(table, rows or [])
             else:
                 num_rows = await self._queue.insert(record)
         finally:
@@ -148,11 +159,18 @@ class Statements:
             version = self._lookups.version(lookup.table)
             self._asking.pop(lookup, None)
 
-        await self._queue.settle(on_start=start)
+        if self._may_be_pending(lookup.table, query):
+            await self._queue.settle(on_start=start)
+        else:
+            start()
         answer = await self._execution.lookup(query)
         if await self._is_written_directly(lookup.table):
             self._lookups.remember(lookup, version, answer)
         return answer
+
+    def _may_be_pending(self, table: Table, query: Query) -> bool:
+        column = KEYS.get(table)
+        return column is None or self._pending.may_have(table, key_of(query, column))
 
     async def _is_written_directly(self, table: Table) -> bool:
         async with self._directness:

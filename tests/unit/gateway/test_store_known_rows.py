@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_babyai.gateway.clickhouse.connections import Context
 from pytest_babyai.gateway.clickhouse.failures import EngineError
-from pytest_babyai.gateway.clickhouse.insert_log import Target
-from pytest_babyai.gateway.clickhouse.known_rows import KnownShapes, RecentValues, rows_of
+from pytest_babyai.gateway.clickhouse.insert_log import InsertLog, Record, Target
+from pytest_babyai.gateway.clickhouse.known_rows import (
+    KnownShapes,
+    PendingKeys,
+    RecentValues,
+    rows_of,
+)
 from pytest_babyai.gateway.clickhouse.lookups import Table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.unit.gateway.clickhouse_fakes import FakeEngine, Served
 
 ASYNC = "SETTINGS async_insert=1, wait_for_async_insert=1"
@@ -139,6 +146,80 @@ async def test_the_store_tells_which_inferences_and_feedback_came(served: Served
 async def test_strangers_are_told_nothing_of_what_came(served: Served) -> None:
     async with served.client_with({}) as client:
         assert (await client.post("/acknowledged", content="i")).status_code == 401
+
+
+CACHE = Table("tensorzero", "ModelInferenceCache")
+LOOKUP = "SELECT output FROM ModelInferenceCache WHERE long_cache_key = {key:String} LIMIT 1"
+
+
+def test_a_key_is_pending_until_its_segment_is_written(tmp_path: Path) -> None:
+    log = InsertLog(tmp_path / "inserts")
+    pending = PendingKeys({CACHE: "long_cache_key"}, log)
+    for key in ("a", "b"):
+        log.append(Record(TARGET, b"{}"))
+        pending.add(CACHE, [{"long_cache_key": key}])
+        log.sealed()
+    (first, _) = log.sealed()
+    log.remove(first)
+
+    assert [pending.may_have(CACHE, key) for key in ("a", "b", "c")] == [False, True, False]
+
+
+def test_a_key_that_came_again_is_pending_again(tmp_path: Path) -> None:
+    log = InsertLog(tmp_path / "inserts")
+    pending = PendingKeys({CACHE: "long_cache_key"}, log)
+    for _ in range(2):
+        log.append(Record(TARGET, b"{}"))
+        pending.add(CACHE, [{"long_cache_key": "a"}])
+        log.sealed()
+    log.remove(log.sealed()[0])
+
+    assert pending.may_have(CACHE, "a")
+
+
+@pytest.mark.parametrize("row", [{}, {"long_cache_key": 1}])
+def test_a_row_whose_key_is_not_known_may_have_any(tmp_path: Path, row: dict[str, Any]) -> None:
+    log = InsertLog(tmp_path / "inserts")
+    pending = PendingKeys({CACHE: "long_cache_key"}, log)
+    log.append(Record(TARGET, b"{}"))
+    pending.add(CACHE, [row])
+
+    assert pending.may_have(CACHE, "a")
+
+
+def test_of_other_tables_and_without_a_key_anything_may_be_pending(tmp_path: Path) -> None:
+    pending = PendingKeys({CACHE: "long_cache_key"}, InsertLog(tmp_path / "inserts"))
+
+    assert pending.may_have(Table("d", "t"), "a")
+    assert pending.may_have(CACHE, None)
+
+
+def test_written_keys_are_forgotten(tmp_path: Path) -> None:
+    log = InsertLog(tmp_path / "inserts")
+    pending = PendingKeys({CACHE: "long_cache_key"}, log)
+    for number in range(4):
+        log.append(Record(TARGET, b"{}"))
+        keys = range(number * 50_000, (number + 1) * 50_000)
+        pending.add(CACHE, [{"long_cache_key": str(key)} for key in keys])
+        for segment in log.sealed():
+            log.remove(segment)
+
+    assert len(pending._segments) <= 100_000
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("key", "num_written"), [("a", 1), ("b", 2)])
+async def test_only_a_lookup_of_what_waits_makes_the_store_write(
+    served: Served, engine: FakeEngine, key: str, num_written: int
+) -> None:
+    for written in ("a", "b"):
+        row = f'{{"long_cache_key": "{written}"}}'
+        await served.insert(row, "ModelInferenceCache", settings=ASYNC, url=INFERENCES)
+
+    await served.ask(LOOKUP, param_key=key, database="tensorzero")
+
+    written_rows = b"\n".join(data for _, _, data in engine.inserts)
+    assert written_rows.count(b"long_cache_key") == num_written
 
 
 @pytest.mark.asyncio

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_babyai.gateway.clickhouse.engine import Result
-from pytest_babyai.gateway.clickhouse.lookups import Lookups, Table, lookup_of, written_table
+from pytest_babyai.gateway.clickhouse.lookups import (
+    Lookups,
+    Table,
+    key_of,
+    lookup_of,
+    written_table,
+)
 from pytest_babyai.gateway.clickhouse.requests import Query, UrlPart
 from pytest_babyai.gateway.clickhouse.requests import Table as SentTable
 
@@ -28,6 +34,27 @@ def query(
     text: str, interface: Mapping[str, str] | None = None, database: str | None = "d"
 ) -> Query:
     return Query(text.encode(), UrlPart(interface or {}, (), {}), database)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "key"),
+    [
+        ("k = {key:String}", "x"),
+        ("n = {n:UInt64}\n  AND  k = {key:String} ORDER BY k LIMIT 1", "x"),
+        ("k = {other:String}", None),
+        ("k = {key:String} OR n = 1", None),
+        ("NOT k = {key:String}", None),
+        ("k > {key:String}", None),
+        ("k = {key:UUID}", None),
+        ("k = concat({key:String}, 'y')", None),
+        ("kk = {key:String}", None),
+        ("n = 1 ORDER BY k = {key:String}", None),
+    ],
+)
+def test_a_key_is_what_a_column_has_in_all_rows(conditions: str, key: str | None) -> None:
+    text = f"SELECT a FROM t WHERE {conditions} FORMAT JSONEachRow"
+    asked = Query(text.encode(), UrlPart({}, (), {"key": "x", "n": "1"}))
+    assert key_of(asked, "k") == key
 
 
 def test_rows_of_one_table_are_a_lookup() -> None:
