@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_GIVE_UP_S: Final = 5.0
+_GIVE_UP_S: Final = 20.0
 """Time that a program which was not ready is given to end."""
 
 # Not "-m": that would put the current directory first, where a user's json.py would be imported.

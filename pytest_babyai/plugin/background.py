@@ -43,7 +43,9 @@ class Background:
             self.thread = LoopThread()
             stack.callback(self.thread.close)
             self.gateway = self.thread.run(_open(selection, api_base, self.place))
-            stack.callback(lambda: self.thread.run(self._close_gateway()))
+            stack.callback(
+                lambda: self.thread.run(self.gateway.close(self.ending.at_most_s(CLOSE_TIMEOUT_S)))
+            )
             router = Router()
             router.install()
             stack.callback(router.uninstall)
@@ -51,9 +53,6 @@ class Background:
             gc.freeze()
             stack.callback(gc.unfreeze)
             self._stack = stack.pop_all()
-
-    async def _close_gateway(self) -> None:
-        await self.gateway.close(self.ending.at_most_s(CLOSE_TIMEOUT_S))
 
     def close(self) -> None:
         """Ends everything, in the opposite order; a second call does nothing."""

@@ -170,7 +170,7 @@ class Statements:
 
     def _may_be_pending(self, table: Table, query: Query) -> bool:
         column = KEYS.get(table)
-        return column is None or self._pending.may_have(table, key_of(query, column))
+        return self._pending.may_have(table, key_of(query, column) if column else None)
 
     async def _is_written_directly(self, table: Table) -> bool:
         async with self._directness:

@@ -6,11 +6,12 @@ import asyncio
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import pytest
 
 from pytest_babyai.gateway.daemon_calls import call_on_daemon
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, until
 
 HANGS = """
 import asyncio, threading
@@ -39,20 +40,22 @@ async def test_what_a_function_raises_comes_back() -> None:
 
 @pytest.mark.asyncio
 async def test_a_call_that_nobody_waits_for_any_longer_ends_unheard() -> None:
-    may_end, has_ended = threading.Event(), threading.Event()
+    may_end = threading.Event()
+    threads: list[threading.Thread] = []
+    problems: list[dict[str, Any]] = []
 
     def wait() -> None:
+        threads.append(threading.current_thread())
         may_end.wait(PATIENCE_S)
-        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).add_done_callback(
-            lambda _: has_ended.set()
-        )
 
-    loop = asyncio.get_running_loop()
+    asyncio.get_running_loop().set_exception_handler(lambda _, problem: problems.append(problem))
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(call_on_daemon(wait), 0.01)
     may_end.set()
+    await until(lambda: threads and not threads[0].is_alive())
+    await asyncio.sleep(0)
 
-    assert await asyncio.to_thread(has_ended.wait, PATIENCE_S)
+    assert problems == []
 
 
 def test_a_call_that_hangs_lets_a_process_end() -> None:
