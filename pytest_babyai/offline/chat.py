@@ -14,9 +14,6 @@ from pytest_babyai.offline.tokens import count_prompt_tokens, count_tokens, trun
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
-
-    from pytest_babyai.offline.policy import Policy
-
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MAX_CHOICES = 128
 SYSTEM_FINGERPRINT = "fp_babyai_offline"
@@ -215,14 +212,6 @@ class Choice:
     text: str
     finish_reason: str
     num_tokens: int
-
-
-def answers_of(policy: Policy, request: ChatRequest) -> list[Answer]:
-    """Answers the request as many times as it asks for, each time with another seed."""
-    return [
-        Answer(policy.answer(request.messages, seed=request.seed + index, as_json=request.is_json))
-        for index in range(request.num_choices)
-    ]
 
 
 def choose(request: ChatRequest, answers: Iterable[Answer]) -> list[Choice]:

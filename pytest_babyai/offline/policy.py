@@ -52,6 +52,20 @@ INVENTED_ACTIONS = ("move forward", "turn around", "look around", "pickup", "ope
 _OPPOSITES = {TURN_LEFT: TURN_RIGHT, TURN_RIGHT: TURN_LEFT}
 
 
+class Reply(NamedTuple):
+    """An answer, and what the prompt lacked.
+
+    Attributes:
+        text: The answer.
+        has_mission: Whether a mission was found in the prompt.
+        has_view: Whether a current observation was found in it.
+    """
+
+    text: str
+    has_mission: bool = True
+    has_view: bool = True
+
+
 class Decision(NamedTuple):
     """An action and the reasoning that led to it, empty where none was asked for."""
 
@@ -81,6 +95,10 @@ class Policy:
             seed: Changes the pseudo-random choices of this answer.
             as_json: Answer in JSON even if the prompt does not speak of it.
         """
+        return self.reply(messages, seed=seed, as_json=as_json).text
+
+    def reply(self, messages: Sequence[Message], *, seed: int = 0, as_json: bool = False) -> Reply:
+        """Returns the answer to a prompt, as `answer`, and what the prompt lacked."""
         return _answer(tuple(messages), self, seed, as_json)
 
 
@@ -90,14 +108,16 @@ HUMAN = Policy(slip_rate=HUMAN_SLIP_RATE, haste=HUMAN_HASTE)
 
 # An agent without memory that runs into a loop sends the same prompt again and again.
 @functools.lru_cache(maxsize=1024)
-def _answer(messages: tuple[Message, ...], policy: Policy, seed: int, as_json: bool) -> str:  # noqa: FBT001
+def _answer(messages: tuple[Message, ...], policy: Policy, seed: int, as_json: bool) -> Reply:  # noqa: FBT001
     prompt, seed = read_prompt(messages), policy.seed + seed
     decision = decide(prompt, Chance(prompt.digest, seed))
     as_json = as_json or prompt.wants_json
     chance = Chance(_situation(prompt.mission, prompt.view), seed)
     if chance.uniform() < policy.slip_rate * (1 if prompt.wants_thinking else policy.haste):
-        return _slip(decision, chance, as_json=as_json)
-    return _write(decision, as_json=as_json)
+        text = _slip(decision, chance, as_json=as_json)
+    else:
+        text = _write(decision, as_json=as_json)
+    return Reply(text, bool(prompt.mission), prompt.view is not None)
 
 
 def decide(prompt: Prompt, chance: Chance) -> Decision:

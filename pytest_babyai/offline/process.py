@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import TYPE_CHECKING, Final
+from http.client import HTTPConnection, HTTPException
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_babyai.child_process import NotReadyError, start_child
 from pytest_babyai.errors import ServerStartError
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_babyai.child_process import ChildProcess
 
 STOP_TIMEOUT_S = 5.0
+_HEALTH_TIMEOUT_S = 2.0
 MODELS_DIRECTORY: Final = ".babyai/models"
 """Where fine-tuned models are kept, in the current directory, unless it is said otherwise."""
 
@@ -69,6 +72,7 @@ class OfflineServer:
         self._python = python
         self._start_timeout_s = start_timeout_s
         self._child: ChildProcess | None = None
+        self._last_notes: list[str] = []
 
     @property
     def url(self) -> str:
@@ -108,8 +112,19 @@ class OfflineServer:
                 raise ServerStartError(message) from None
         return self.url
 
+    def notes(self) -> list[str]:
+        """Returns what a summary has to say of the server's answers, also after its end.
+
+        That is a line about prompts in which the offline model found no mission or no current
+        observation, if there were any: a score on these says nothing about the variant.
+        """
+        if self._child is not None:
+            self._last_notes = _notes(_health(self.port))
+        return self._last_notes
+
     def stop(self) -> None:
         """Stops the server and waits for its end; does nothing if it does not run."""
+        self.notes()
         child, self._child = self._child, None
         if child is not None:
             child.stop(STOP_TIMEOUT_S)
@@ -127,3 +142,35 @@ class OfflineServer:
     ) -> None:
         """Stops the server."""
         self.stop()
+
+
+def _health(port: int) -> dict[str, Any]:
+    """Returns what the server says of itself; nothing where it gives no answer."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=_HEALTH_TIMEOUT_S)
+    try:
+        connection.request("GET", "/healthz")
+        told: dict[str, Any] = json.loads(connection.getresponse().read())
+    except (OSError, HTTPException, ValueError):
+        return {}
+    finally:
+        connection.close()
+    return told
+
+
+def _notes(health: dict[str, Any]) -> list[str]:
+    read = health.get("read", {})
+    lacking = {
+        what: read.get(name, 0)
+        for what, name in (
+            ("mission", "without_mission"),
+            ("current observation", "without_view"),
+        )
+    }
+    if not any(lacking.values()):
+        return []
+    found = " and ".join(f"no {what} in {n:,}" for what, n in lacking.items() if n)
+    line = (
+        f"WARNING: the offline model found {found} of {read['prompts']:,} prompts, so that these "
+        "episodes say nothing about the variants"
+    )
+    return [line]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from starlette.routing import Route, Router
@@ -19,14 +19,13 @@ from pytest_babyai.offline.chat import (
     Answer,
     ApiError,
     ChatRequest,
-    answers_of,
     choose,
     chunks,
     completion,
     parse_request,
     unknown_model,
 )
-from pytest_babyai.offline.policy import Policy
+from pytest_babyai.offline.policy import Policy, Reply
 from pytest_babyai.offline.prompt import digest_of
 
 if TYPE_CHECKING:
@@ -42,6 +41,27 @@ HUMAN_MODEL_NAME = "babyai-offline-human"
 MAX_BODY_BYTES = 16 * 2**20
 
 
+@dataclass
+class ReadPrompts:
+    """How many prompts the policies were sent, and how many lacked what an episode needs.
+
+    Attributes:
+        prompts: All of them.
+        without_mission: Those in which no mission was found.
+        without_view: Those in which no current observation was found.
+    """
+
+    prompts: int = 0
+    without_mission: int = 0
+    without_view: int = 0
+
+    def count(self, reply: Reply) -> None:
+        """Adds a prompt."""
+        self.prompts += 1
+        self.without_mission += not reply.has_mission
+        self.without_view += not reply.has_view
+
+
 @dataclass(frozen=True)
 class ServedModels:
     """What the server answers with.
@@ -52,12 +72,14 @@ class ServedModels:
             same.
         seed: Seed of these times.
         fine_tuned: The models that were trained here; None for none.
+        read: What the policies could make of the prompts so far.
     """
 
     policies: Mapping[str, Policy] = field(default_factory=lambda: {MODEL_NAME: Policy()})
     latency_ms: tuple[float, float] = (0.0, 0.0)
     seed: int = 0
     fine_tuned: FineTunedModels | None = None
+    read: ReadPrompts = field(default_factory=ReadPrompts)
 
     async def answer(self, request: ChatRequest) -> list[Answer]:
         """Answers a request by the model that it names.
@@ -67,11 +89,19 @@ class ServedModels:
         """
         policy = self.policies.get(request.model)
         if policy is not None:
-            return answers_of(policy, request)
+            return self._answers_of(policy, request)
         answers = await self.fine_tuned.answers(request) if self.fine_tuned else None
         if answers is None:
             raise unknown_model(request.model, self.names())
         return answers
+
+    def _answers_of(self, policy: Policy, request: ChatRequest) -> list[Answer]:
+        replies = [
+            policy.reply(request.messages, seed=request.seed + index, as_json=request.is_json)
+            for index in range(request.num_choices)
+        ]
+        self.read.count(replies[0])
+        return [Answer(reply.text) for reply in replies]
 
     def names(self) -> list[str]:
         """Returns the models' names, those trained here last."""
@@ -146,7 +176,8 @@ class Health(Endpoint):
     async def respond(self, receive: Receive, send: Send) -> None:
         """Answers as long as the server runs."""
         del receive
-        await send_json(send, 200, {"status": "ok", "models": self.models.names()})
+        state = {"status": "ok", "models": self.models.names(), "read": asdict(self.models.read)}
+        await send_json(send, 200, state)
 
 
 class Application:

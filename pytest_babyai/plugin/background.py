@@ -15,6 +15,7 @@ from pytest_babyai.plugin.store_opening import open_store
 
 if TYPE_CHECKING:
     from pytest_babyai.gateway.store_place import StorePlace
+    from pytest_babyai.offline.process import OfflineServer
     from pytest_babyai.plugin.selection import Selection
 
 
@@ -26,6 +27,7 @@ class Background:
         gateway: The gateway, to be used on that loop.
         place: Where its store is.
         ending: How long `close` may take.
+        server: The offline model's server; None where another model plays.
 
     Raises:
         ServerStartError: The offline model server, or the embedded store, did not start.
@@ -39,7 +41,8 @@ class Background:
             # The store first: a wrong option is told before anything has been started.
             self.ending = Ending()
             self.place = open_store(selection, stack, self.ending)
-            api_base = _start_server(selection, stack)
+            self.server = _start_server(selection, stack)
+            api_base = f"{self.server.url}/v1" if self.server else None
             self.thread = LoopThread()
             stack.callback(self.thread.close)
             self.gateway = self.thread.run(_open(selection, api_base, self.place))
@@ -59,7 +62,7 @@ class Background:
         self._stack.close()
 
 
-def _start_server(selection: Selection, stack: ExitStack) -> str | None:
+def _start_server(selection: Selection, stack: ExitStack) -> OfflineServer | None:
     port = selection.configuration.offline_port
     if port is None or selection.settings.gateway_url is not None:
         return None
@@ -70,7 +73,7 @@ def _start_server(selection: Selection, stack: ExitStack) -> str | None:
     server = OfflineServer(port=port, models_dir=models if models.is_dir() else None)
     stack.callback(server.stop)
     server.start()
-    return f"{server.url}/v1"
+    return server
 
 
 async def _open(selection: Selection, api_base: str | None, place: StorePlace) -> Gateway:

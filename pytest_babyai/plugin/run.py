@@ -125,6 +125,11 @@ class EpisodeRun:
         elapsed_s = time.monotonic() - self._started_s
         return progress_text(self.scheduler.progress(), self.controls.num_steps, elapsed_s)
 
+    def server_notes(self) -> list[str]:
+        """Returns what the offline model's server has to say, see `OfflineServer.notes`."""
+        server = self._background.server
+        return server.notes() if server else []
+
     def close(self, *, is_interrupted: bool = False) -> None:
         """Cancels what still runs, and ends what runs behind."""
         if is_interrupted:

@@ -80,7 +80,9 @@ class SummaryHooks:
             yield from gate_lines(judged, **how)
 
     def _journal_lines(self, report: RunReport) -> Iterator[str]:
-        yield from self._session.run.controls.notes() if self._session.run else ()
+        if (run := self._session.run) is not None:
+            yield from run.controls.notes()
+            yield from run.server_notes()
         if (link := self._session.store_link) is not None:
             yield from link.lines(self._session.run_id)
         journal = self._session.journal

@@ -91,3 +91,18 @@ def test_other_options_are_another_loop(pytester: pytest.Pytester, played: Path)
     assert result.ret == 4
     assert len(result.stderr.lines) == 1
     result.stderr.fnmatch_lines(["pytest_babyai learn: *other values of --episodes; *--fresh"])
+
+
+def test_the_summary_says_that_the_offline_model_cannot_read_the_prompts(
+    pytester: pytest.Pytester,
+) -> None:
+    create_project(pytester.path)
+    user = pytester.path / "config/functions/act/user/observation.minijinja"
+    user.write_text("{{ observation }}\nWhat now?\n")  # it does not name the mission
+
+    result = pytester.runpytest(
+        *("evals", "--babyai-variants=baseline", "--babyai-tasks=goto", "--babyai-seeds=200-201"),
+        *("-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function"),
+    )
+
+    result.stdout.fnmatch_lines(["WARNING: the offline model found no mission in * prompts*"])

@@ -94,3 +94,78 @@ def test_thinking_is_not_wanted_otherwise(text: str) -> None:
 
 def test_the_digest_depends_on_every_character() -> None:
     assert read(FIRST).digest != read(f"{FIRST} ").digest
+
+
+# The shape of TensorZero's BabyAI example: the mission in the system message, the history as one
+# text, an example with a view of its own, before or after the current one.
+SYSTEM_WITH_MISSION = (
+    "You move an agent through rooms.\n"
+    f"Your goal is to {MISSION}.\n"
+    "Actions:\n\npick up: take the object in front of you\ndrop: put down what you hold\n\n"
+    "You will be shown an observation and the history of your actions.\n\nGood luck!"
+)
+HISTORY = f"History:\nObservation:{FIRST}\n\nYour Response:\nturn left\n"
+CURRENT = f"Current Observation:\n{SECOND}\n"
+SCHEMA = 'Answer with JSON:\n\n{\n  "thinking": "..."\n  "action": "..."\n}\n'
+EXAMPLE = (
+    "Example:\n\nUser: a wall 5 steps forward\na blue key 1 step left\n"
+    'Agent: {"thinking": "A wall is 5 steps forward and a key 1 step left.", "action": "drop"}\n'
+)
+ORDERS = {
+    "example last": (HISTORY, CURRENT, SCHEMA, EXAMPLE),
+    "example first": (SCHEMA, EXAMPLE, HISTORY, CURRENT),
+    "example between": (HISTORY, SCHEMA, EXAMPLE, CURRENT),
+    "example as a heading": (HISTORY, f"## {EXAMPLE}", "## Now\n", CURRENT, SCHEMA),
+}
+
+
+@pytest.mark.parametrize("parts", ORDERS.values(), ids=list(ORDERS))
+def test_an_example_in_the_prompt_is_neither_view_nor_history(parts: tuple[str, ...]) -> None:
+    messages = [Message("system", SYSTEM_WITH_MISSION), Message("user", "\n".join(parts))]
+    prompt = read_prompt(messages)
+    assert prompt.mission == parse_mission(MISSION)
+    assert prompt.view == parse_view(SECOND)
+    assert prompt.history == ((parse_view(FIRST), "turn left"),)
+    assert prompt.wants_thinking
+    assert prompt.wants_json
+
+
+def test_without_history_an_example_leaves_the_current_view_alone() -> None:
+    prompt = read(f"{CURRENT}\n{SCHEMA}\n{EXAMPLE}")
+    assert (prompt.view, prompt.history) == (parse_view(SECOND), ())
+
+
+def test_an_example_labelled_like_the_episode_is_told_apart_by_its_heading() -> None:
+    example = f"Example:\nMission: open the blue door\nObservation:\n{FIRST}\nAction: toggle\n"
+    prompt = read(f"{example}\nMission: {MISSION}\nObservation:\n{SECOND}\nAction:")
+    assert prompt.mission == parse_mission(MISSION)
+    assert (prompt.view, prompt.history) == (parse_view(SECOND), ())
+
+
+def test_an_answer_given_as_json_is_the_action_of_its_step() -> None:
+    answer = '{"thinking": "A wall is 1 step forward.", "action": "turn right"}'
+    prompt = read(f"Observation:{FIRST}\n\nYour Response:\n{answer}\n\n{CURRENT}")
+    assert prompt.history == ((parse_view(FIRST), "turn right"),)
+
+
+def test_thoughts_of_earlier_steps_are_not_taken_for_observations() -> None:
+    prompt = read(
+        f"Observation:\n{FIRST}\nThinking: a red key 1 step left\nAction: drop\n{CURRENT}"
+    )
+    assert prompt.history == ((parse_view(FIRST), "drop"),)
+
+
+def test_an_empty_current_view_is_a_view() -> None:
+    prompt = read_prompt(
+        [
+            Message("system", SYSTEM_WITH_MISSION),
+            Message("user", f"Current Observation:\n\n\n{SCHEMA}\n{EXAMPLE}"),
+        ]
+    )
+    assert prompt.view is not None
+    assert prompt.view.is_empty
+
+
+def test_rules_that_speak_of_missions_are_no_mission() -> None:
+    rules = Message("system", "Your task is to follow the mission.\nE.g. pick up the red key.")
+    assert read_prompt([rules, Message("user", FIRST)]).mission == ()

@@ -124,7 +124,9 @@ def test_the_model_is_listed(client: httpx.Client) -> None:
 
 
 def test_health_is_told(client: httpx.Client) -> None:
-    assert client.get("/healthz").json() == {"status": "ok", "models": MODELS}
+    told = client.get("/healthz").json()
+    assert (told["status"], told["models"]) == ("ok", MODELS)
+    assert set(told["read"]) == {"prompts", "without_mission", "without_view"}
 
 
 @pytest.mark.parametrize(
