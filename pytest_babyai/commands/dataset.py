@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from pytest_babyai.commands.learning import (
     STORE,
-    add_source_options,
-    environments_of,
-    source_of,
+    Curation,
+    add_curation_options,
+    curation_of,
 )
 from pytest_babyai.commands.places import add_root
-from pytest_babyai.errors import SettingsError
 
 if TYPE_CHECKING:
     import argparse
@@ -37,62 +36,42 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="where to write (default: data.jsonl, with data.validation.jsonl and data.card.json)",
     )
-    add_curation_options(parser)
-    add_source_options(parser)
+    parser.add_argument(
+        "--format",
+        default="sft",
+        metavar="sft|dpo",
+        help="chats of the episodes (sft), or the step where a better and a worse episode of one "
+        "seed part, as a preference (dpo); default: sft",
+    )
     parser.add_argument("--force", action="store_true", help="replace files that are there")
+    add_curation_options(parser)
     add_root(parser)
-    parser.set_defaults(lines=_lines)
-
-
-def add_curation_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that say what is learned."""
-    parser.add_argument(
-        "--where",
-        action="append",
-        metavar="CONDITION",
-        help="episodes to learn from, such as 'episode_return>=0.7' (default: progression>=1; "
-        "may be repeated)",
-    )
-    parser.add_argument("--variant", metavar="NAME", help="whose episodes (default: the only one)")
-    parser.add_argument(
-        "--val-fraction",
-        default="0.1",
-        metavar="P",
-        help="share of the seeds that is kept for validation (default: 0.1)",
+    parser.set_defaults(
+        lines=lambda chosen: make_dataset(
+            curation_of(chosen), chosen.source, chosen.output, force=chosen.force
+        )
     )
 
 
-def _lines(chosen: argparse.Namespace) -> Iterator[str]:
-    from pytest_babyai.finetuning.card import card_lines
-    from pytest_babyai.finetuning.conditions import DEFAULT_CONDITION, parse_conditions
-    from pytest_babyai.finetuning.curation import curate
-    from pytest_babyai.finetuning.dataset import DatasetPaths, write_dataset
+def make_dataset(
+    curation: Curation, source: str, output: Path, *, force: bool = False
+) -> Iterator[str]:
+    """Writes training data, and yields what its card says.
 
-    conditions = parse_conditions(chosen.where or [DEFAULT_CONDITION])
-    fraction = val_fraction_of(chosen)
-    paths = DatasetPaths(chosen.output)
-    paths.check_free(force=chosen.force)
-    with source_of(chosen) as source:
-        curated = curate(source, conditions, environments_of())
-    card = write_dataset(curated, chosen.output, val_fraction=fraction, force=chosen.force)
-    yield from card_lines(card)
-    yield f"{', '.join(str(path) for path in paths.all() if path.exists())} written"
-
-
-def val_fraction_of(chosen: argparse.Namespace) -> float:
-    """Returns the share of the seeds that goes to validation.
+    Args:
+        curation: What is learned from.
+        source: Id of a run, or `STORE`.
+        output: Where the training data goes, ``….jsonl``.
+        force: Whether files that are there are replaced.
 
     Raises:
-        SettingsError: It is no such share.
+        UsageError: An option is wrong, or nothing is left to learn from.
     """
-    from pytest_babyai.settings.values import number
+    from pytest_babyai.finetuning.dataset import DatasetPaths, write_dataset
 
-    try:
-        fraction = number(0, 1)(chosen.val_fraction)
-    except ValueError:
-        fraction = 1.0
-    if fraction == 1:
-        raise SettingsError(
-            f"--val-fraction: expected a number from 0 to below 1, found {chosen.val_fraction!r}"
-        )
-    return fraction
+    fraction = curation.check()
+    paths = DatasetPaths(output)
+    paths.check_free(force=force)
+    card = write_dataset(curation.curated(source), output, val_fraction=fraction, force=force)
+    yield from card.lines()
+    yield f"{', '.join(str(path) for path in paths.all() if path.exists())} written"

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_babyai.commands.dataset import add_curation_options, val_fraction_of
 from pytest_babyai.commands.learning import (
     STORE,
-    add_source_options,
-    config_dir_of,
-    environments_of,
-    source_of,
+    Curation,
+    add_curation_options,
+    ask_about_cost,
+    curation_of,
+    provider_of_project,
 )
 from pytest_babyai.commands.places import add_root
 from pytest_babyai.errors import SettingsError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
-    from pytest_babyai.finetuning.fine_tune import FineTuning
-    from pytest_babyai.finetuning.provider_api import Provider
+    from pytest_babyai.finetuning.dataset import Dataset
+    from pytest_babyai.finetuning.jobs import FineTuning
 
 _STORED_DATA: Final = "store.jsonl"
 """Name of the training data that is taken from a store, among the jobs."""
-
 _HYPERPARAMETERS: Final = {
     "n_epochs": ("--epochs", "N", "passes over the data (default: the provider's choice)"),
     "batch_size": ("--batch-size", "N", "examples a step (default: the provider's choice)"),
@@ -56,7 +56,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--model",
         metavar="NAME",
         help="the model to start from, such as gpt-4.1-nano-2025-04-14 (default: babyai-offline, "
-        "if the project's model is the offline one)",
+        "if the project's model is an offline one)",
     )
     parser.add_argument(
         "--name", metavar="NAME", help="name of the new variant (default: the old one's with _sft)"
@@ -71,210 +71,173 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="pick up a job that was started before, by default the latest",
     )
     parser.add_argument(
+        "--yes", action="store_true", help="start a job that costs money without being asked"
+    )
+    parser.add_argument(
         "--force", action="store_true", help="replace the fine-tuned variant that is there"
     )
     add_curation_options(parser)
-    add_source_options(parser)
     add_root(parser)
-    parser.set_defaults(lines=_lines)
+    parser.set_defaults(lines=lambda chosen: fine_tune(_options_of(chosen), chosen.source))
 
 
-def _lines(chosen: argparse.Namespace) -> Iterator[str]:
-    from pytest_babyai.finetuning.job_records import JobRequest, JobStore
+@dataclass(frozen=True)
+class FineTuneOptions:
+    """How a model is fine-tuned.
 
-    if (chosen.source is None) == (chosen.resume is None):
+    Attributes:
+        curation: What is learned from, where that is a store; root and configuration always.
+        model: The model to start from; None for the offline one, if the project plays that.
+        name: Name of the new variant; None for the old one's with ``_sft``.
+        hyperparameters: As typed, None where left to the provider.
+        resume: A job to pick up, or ``latest``.
+        yes: Start a job that costs money without being asked.
+        force: Replace the fine-tuned variant that is there.
+    """
+
+    curation: Curation
+    model: str | None = None
+    name: str | None = None
+    hyperparameters: Mapping[str, str | None] = field(default_factory=dict)
+    resume: str | None = None
+    yes: bool = False
+    force: bool = False
+
+    def settled(self) -> dict[str, Any]:
+        """Returns the hyperparameters that were given.
+
+        Raises:
+            SettingsError: One of them is wrong.
+        """
+        from pytest_babyai.settings import values
+
+        readers: dict[str, Callable[[Any], Any]] = {
+            "n_epochs": values.whole_number(1),
+            "batch_size": values.whole_number(1),
+            "learning_rate_multiplier": values.number(0, above=True),
+            "seed": values.whole_number(0),
+            "suffix": values.text,
+        }
+        found = {}
+        for name, written in self.hyperparameters.items():
+            if written is None:
+                continue
+            try:
+                found[name] = readers[name](written)
+            except ValueError as expected:
+                flag = _HYPERPARAMETERS[name][0]
+                raise SettingsError(f"{flag}: expected {expected}, found {written!r}") from None
+        return found
+
+    def base_model(self) -> str:
+        """Returns the model to start from.
+
+        Raises:
+            SettingsError: None is named, and the project's is not an offline one.
+        """
+        from pytest_babyai.finetuning.openai import OFFLINE_MODEL
+        from pytest_babyai.settings.sources import SETTINGS_FILE, read_settings_file, resolve
+
+        if self.model is not None:
+            return self.model
+        file = self.curation.config_dir() / SETTINGS_FILE
+        model = resolve([read_settings_file(file)]).model
+        if not str(model or "offline").startswith("offline"):
+            raise SettingsError(
+                "--model: name the model to fine-tune, such as gpt-4.1-nano-2025-04-14 or "
+                f"{OFFLINE_MODEL}"
+            )
+        return OFFLINE_MODEL
+
+    def fine_tuning(self) -> FineTuning:
+        """Returns what fine-tunes for the project.
+
+        Raises:
+            SettingsError: The project has no configuration that a variant could be added to.
+            ConfigurationError: Its configuration is wrong.
+        """
+        from pytest_babyai.finetuning.jobs import FineTuning
+        from pytest_babyai.gateway.configuration import read_configuration
+        from pytest_babyai.project import CONFIG, packaged
+
+        root, config_dir = self.curation.root, self.curation.config_dir()
+        is_own = config_dir.resolve() == (root / CONFIG).resolve()  # in a clone it is the packaged
+        if config_dir == packaged(CONFIG) and self.curation.config is None and not is_own:
+            raise SettingsError(
+                f"there is no {CONFIG} directory in {root} to add a variant to; make one with "
+                "python -m pytest_babyai init, or name one with --config"
+            )
+        return FineTuning(
+            root=root,
+            configuration=read_configuration(config_dir, None, os.environ, check_credentials=False),
+            open_provider=functools.partial(provider_of_project, root),
+            confirm=ask_about_cost(assume_yes=self.yes),
+            force=self.force,
+        )
+
+
+def _options_of(chosen: argparse.Namespace) -> FineTuneOptions:
+    names = ("model", "name", "resume", "yes", "force")
+    return FineTuneOptions(
+        curation_of(chosen),
+        hyperparameters={name: getattr(chosen, name) for name in _HYPERPARAMETERS},
+        **{name: getattr(chosen, name) for name in names},
+    )
+
+
+def fine_tune(options: FineTuneOptions, source: str | None) -> Iterator[str]:
+    """Fine-tunes a model, and yields its progress until the variant is written.
+
+    Args:
+        options: How.
+        source: What ``dataset`` wrote, `STORE`, or None to pick up a job.
+
+    Raises:
+        UsageError: An option is wrong, or no model came of it.
+    """
+    from pytest_babyai.finetuning.jobs import JobRequest, JobStore
+    from pytest_babyai.finetuning.openai import provider_of
+    from pytest_babyai.finetuning.variant import VARIANT_SUFFIX
+
+    if (source is None) == (options.resume is None):
         raise SettingsError(f"name a file that 'dataset' wrote, {STORE!r}, or --resume")
-    fine_tuning = fine_tuning_of(chosen)
-    if chosen.resume is not None:
-        yield from fine_tuning.resume(JobStore(chosen.root).resumed(chosen.resume))
+    fine_tuning = options.fine_tuning()
+    if options.resume is not None:
+        yield from fine_tuning.resume(JobStore(fine_tuning.root).resumed(options.resume))
         return
-    model = _model(chosen)
-    hyperparameters = _hyperparameters(chosen)
-    dataset = yield from _dataset(chosen)
-    from pytest_babyai.finetuning.fine_tune import provider_of
-    from pytest_babyai.finetuning.tuned_variant import VARIANT_SUFFIX
-
+    model, hyperparameters = options.base_model(), options.settled()
+    dataset = yield from _dataset(options.curation, str(source))
     request = JobRequest(
         provider=provider_of(model),
         model=model,
-        variant=chosen.name or f"{dataset.card.variant}{VARIANT_SUFFIX}",
+        variant=options.name or f"{dataset.card.variant}{VARIANT_SUFFIX}",
         hyperparameters=hyperparameters,
         card=dataset.card,
     )
     yield from fine_tuning.run(dataset, request)
 
 
-def check_options(chosen: argparse.Namespace) -> None:
-    """Refuses what could not be fine-tuned, before there is any data.
-
-    Raises:
-        SettingsError: An option is wrong, or there is no configuration to add a variant to.
-        ConfigurationError: The configuration is wrong.
-    """
-    fine_tuning_of(chosen)
-    _hyperparameters(chosen)
-
-
-def check_model_of(chosen: argparse.Namespace) -> None:
-    """Refuses a model that cannot be fine-tuned; one of OpenAI's is asked about there.
-
-    Raises:
-        SettingsError: None is named, and the project's is not the offline one.
-        CredentialsError: The key is missing or refused.
-        FineTuningError: The provider knows no such model, refuses, or is out of reach.
-    """
-    from pytest_babyai.finetuning.fine_tune import OPENAI, provider_of
-    from pytest_babyai.finetuning.launch import check_model
-
-    model = _model(chosen)
-    if provider_of(model) == OPENAI:
-        check_model(model, _openai())
-
-
-def fine_tuning_of(chosen: argparse.Namespace) -> FineTuning:
-    """Returns what fine-tunes for a project.
-
-    Raises:
-        SettingsError: The project has no configuration that a variant could be added to.
-        ConfigurationError: Its configuration is wrong.
-    """
-    from pytest_babyai.finetuning.fine_tune import FineTuning
-    from pytest_babyai.gateway.configuration import read_configuration
-    from pytest_babyai.project import CONFIG, packaged
-
-    config_dir = config_dir_of(chosen)
-    if config_dir == packaged(CONFIG) and chosen.config is None:
-        raise SettingsError(
-            f"there is no {CONFIG} directory in {chosen.root} to add a variant to; make one with "
-            "python -m pytest_babyai init, or name one with --config"
-        )
-    return FineTuning(
-        root=chosen.root,
-        configuration=read_configuration(config_dir, None, os.environ, check_credentials=False),
-        open_provider=provider_opener(chosen.root),
-        force=chosen.force,
-    )
-
-
-def provider_opener(root: Path) -> Callable[[str], Any]:
-    """Returns what makes a provider reachable: OpenAI, or the offline server of a project."""
-
-    @contextmanager
-    def open_provider(name: str) -> Iterator[Provider]:
-        from pytest_babyai.finetuning.fine_tune import OFFLINE
-
-        if name == OFFLINE:
-            with _offline(root) as provider:
-                yield provider
-        else:
-            yield _openai()
-
-    return open_provider
-
-
-@contextmanager
-def _offline(root: Path) -> Iterator[Provider]:
-    from pytest_babyai.finetuning.fine_tune import OFFLINE
-    from pytest_babyai.finetuning.provider_api import Provider
-    from pytest_babyai.offline.process import MODELS_DIRECTORY, OfflineServer
-
-    with OfflineServer(models_dir=root / MODELS_DIRECTORY) as server:
-        yield Provider(
-            OFFLINE,
-            api_url=f"{server.url}/openai",
-            models_url=f"{server.url}/v1/models",
-            redirect=server.url,
-        )
-
-
-def _openai() -> Provider:
-    from pytest_babyai.finetuning.fine_tune import OPENAI
-    from pytest_babyai.finetuning.launch import KEY_VARIABLE, REDIRECT_VARIABLE
-    from pytest_babyai.finetuning.provider_api import OPENAI_API, Provider
-
-    redirect = os.environ.get(REDIRECT_VARIABLE) or None
-    api_url = OPENAI_API if redirect is None else f"{redirect.rstrip('/')}/openai"
-    key = os.environ.get(KEY_VARIABLE) or None
-    return Provider(OPENAI, api_url, f"{api_url}/models", api_key=key, redirect=redirect)
-
-
-def _model(chosen: argparse.Namespace) -> str:
-    from pytest_babyai.finetuning.fine_tune import OFFLINE_MODEL
-    from pytest_babyai.settings.sources import SETTINGS_FILE, read_settings_file, resolve
-
-    if chosen.model is not None:
-        return str(chosen.model)
-    settings = resolve([read_settings_file(config_dir_of(chosen) / SETTINGS_FILE)])
-    if settings.model not in {"offline", "offline_human"}:
-        raise SettingsError(
-            "--model: name the model to fine-tune, such as gpt-4.1-nano-2025-04-14 or "
-            f"{OFFLINE_MODEL}"
-        )
-    return OFFLINE_MODEL
-
-
-def _hyperparameters(chosen: argparse.Namespace) -> dict[str, Any]:
-    from pytest_babyai.settings import values
-
-    readers: dict[str, Callable[[Any], Any]] = {
-        "n_epochs": values.whole_number(1),
-        "batch_size": values.whole_number(1),
-        "learning_rate_multiplier": values.number(0, above=True),
-        "seed": values.whole_number(0),
-        "suffix": values.text,
-    }
-    found = {}
-    for name, (flag, *_) in _HYPERPARAMETERS.items():
-        written = getattr(chosen, name)
-        if written is None:
-            continue
-        try:
-            found[name] = readers[name](written)
-        except ValueError as expected:
-            raise SettingsError(f"{flag}: expected {expected}, found {written!r}") from None
-    return found
-
-
-def _dataset(chosen: argparse.Namespace) -> Any:
-    """Reads the training data, from a file or out of the store; yields what it tells."""
-    from pytest_babyai.finetuning.dataset import read_dataset
-
-    if chosen.source != STORE:
-        _refuse_curation(chosen)
-        return read_dataset(Path(chosen.source))
-    return (yield from _stored_dataset(chosen))
-
-
-def _refuse_curation(chosen: argparse.Namespace) -> None:
-    given = {
-        "--where": chosen.where,
-        "--variant": chosen.variant,
-        "--run": chosen.run,
-        "--store": chosen.store,
-        "--clickhouse-url": chosen.clickhouse_url,
-    }
-    for flag, value in given.items():
-        if value:
-            raise SettingsError(
-                f"{flag} chooses what is taken from a store, and {chosen.source} is training data "
-                "already; give it to the command 'dataset'"
-            )
-
-
-def _stored_dataset(chosen: argparse.Namespace) -> Any:
-    from pytest_babyai.finetuning.card import card_lines
-    from pytest_babyai.finetuning.conditions import DEFAULT_CONDITION, parse_conditions
-    from pytest_babyai.finetuning.curation import curate
+def _dataset(curation: Curation, source: str) -> Generator[str, None, Dataset]:
+    """Reads the training data, from a file or out of the store; yields what its card says."""
     from pytest_babyai.finetuning.dataset import read_dataset, write_dataset
-    from pytest_babyai.finetuning.job_records import JobStore
+    from pytest_babyai.finetuning.jobs import JobStore
 
-    conditions = parse_conditions(chosen.where or [DEFAULT_CONDITION])
-    fraction = val_fraction_of(chosen)
-    jobs = JobStore(chosen.root)
+    if source != STORE:
+        _refuse_curation(curation, source)
+        return read_dataset(Path(source))
+    fraction = curation.check()
+    jobs = JobStore(curation.root)
     jobs.prepare()
-    with source_of(chosen) as source:
-        curated = curate(source, conditions, environments_of())
     path = jobs.directory / _STORED_DATA
-    card = write_dataset(curated, path, val_fraction=fraction, force=True)
-    yield from card_lines(card)
+    card = write_dataset(curation.curated(STORE), path, val_fraction=fraction, force=True)
+    yield from card.lines()
     return read_dataset(path)
+
+
+def _refuse_curation(curation: Curation, source: str) -> None:
+    for name in ("where", "variant", "run", "store", "clickhouse_url"):
+        if getattr(curation, name):
+            raise SettingsError(
+                f"--{name.replace('_', '-')} chooses what is taken from a store, and {source} is "
+                "training data already; give it to the command 'dataset'"
+            )

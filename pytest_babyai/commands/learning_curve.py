@@ -26,29 +26,41 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "-o", "--output", required=True, type=Path, metavar="FILE", help="a .svg or .png file"
     )
     add_root(parser)
-    parser.set_defaults(lines=_lines)
+    parser.set_defaults(
+        lines=lambda chosen: draw_learning_curve(chosen.root, chosen.job, chosen.output)
+    )
 
 
-def _lines(chosen: argparse.Namespace) -> Iterator[str]:
+def draw_learning_curve(root: Path, job: str, output: Path) -> Iterator[str]:
+    """Draws a training, and yields what it came to.
+
+    Args:
+        root: The project's root.
+        job: Id of the job, or name of the model.
+        output: The picture.
+
+    Raises:
+        SettingsError: There is no such training.
+    """
     from pytest_babyai.offline.finetuning.metrics import read_metrics
     from pytest_babyai.offline.process import MODELS_DIRECTORY
     from pytest_babyai.reporting.learning_curve import write_learning_curve
 
-    models = chosen.root / MODELS_DIRECTORY
-    metrics = read_metrics(models, chosen.job) if models.is_dir() else None
+    models = root / MODELS_DIRECTORY
+    metrics = read_metrics(models, job) if models.is_dir() else None
     if metrics is None:
         raise SettingsError(
-            f"{chosen.job!r} is no job and no model in {models} that has measured anything; "
+            f"{job!r} is no job and no model in {models} that has measured anything; "
             "OpenAI draws the curves of its own jobs"
         )
-    write_learning_curve(chosen.output, _curve_of(metrics))
+    write_learning_curve(output, _curve_of(metrics))
     last = metrics.epochs[-1] if metrics.epochs else None
     if last is not None:
         yield (
             f"{last.epoch} epochs, {last.step:,} steps, {last.duration_s:.0f} s: validation loss "
             f"{last.valid_loss:.4f}, right actions {100 * last.valid_action_accuracy:.1f} %"
         )
-    yield f"{chosen.output} written"
+    yield f"{output} written"
 
 
 def _curve_of(metrics: TrainingMetrics) -> LearningCurve:

@@ -1,4 +1,4 @@
-"""TensorZero's own client, for what the gateway of a run does not offer."""
+"""TensorZero's own client, which lists the inferences of a store."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import gc
 import glob
 import tempfile
 import time
-import warnings
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_babyai.finetuning.failures import FineTuningError
 from pytest_babyai.gateway.client import import_tensorzero
 from pytest_babyai.gateway.failures import Scrubber, build_failure
 from pytest_babyai.gateway.observability import with_observability
@@ -57,24 +55,6 @@ class OpenClient:
 
     def __init__(self, client: Any) -> None:
         self.client = client
-
-    def call(self, name: str, **arguments: Any) -> Any:
-        """Calls one of the client's methods that TensorZero means to replace.
-
-        Raises:
-            FineTuningError: The installed TensorZero has it no longer.
-        """
-        method = getattr(self.client, name, None)
-        if method is None:
-            version = import_tensorzero().__version__
-            raise FineTuningError(
-                f"tensorzero {version} has no {name}, which fine-tuning needs; "
-                "pip install 'tensorzero~=2026.6.0'"
-            )
-        with warnings.catch_warnings():
-            # Users cannot act on the announcement.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return method(**arguments)
 
     def close(self) -> None:
         """Lets go of the client, and waits until its threads have come to rest."""

@@ -1,4 +1,8 @@
-"""Conditions that choose episodes: ``progression>=1``, ``episode_return>=0.7``."""
+"""Conditions that choose episodes: ``progression>=1``, ``return>=0.7``, ``success>=100%``.
+
+Metrics, floors and ceilings are written as in gates, without a scope or a level; besides,
+``>``, ``<`` and ``=`` compare as they say.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +17,26 @@ from pytest_babyai.errors import SettingsError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-METRICS: Final = ("progression", "episode_return", "num_steps")
-"""What conditions may be about."""
+    from pytest_babyai.records import EpisodeResult
 
+METRICS: Final = ("success", "progression", "return", "steps")
+"""What conditions may be about: those metrics of gates that a journal and a store both have."""
 DEFAULT_CONDITION: Final = "progression>=1"
-
 TOLERANCE: Final = 1e-6
 """Values this close count as equal: a store keeps metrics in single precision, a journal in double,
 and both have to choose the same episodes."""
 
+_EARLIER_NAMES: Final = {"episode_return": "return", "num_steps": "steps"}
 _ORDER: Final[dict[str, Callable[[float, float], bool]]] = {
     ">=": operator.ge,
     "<=": operator.le,
     ">": operator.gt,
     "<": operator.lt,
 }
-_CONDITION = re.compile(r"\s*(?P<metric>[^\s<>=!]+)\s*(?P<order>[<>=!]+)\s*(?P<value>\S+)\s*")
+_ASCII_OF: Final = {"≥": ">=", "≤": "<=", "==": "="}
+_CONDITION = re.compile(
+    r"\s*(?P<metric>[^\s<>=!≤≥]+)\s*(?P<order>[<>=!≤≥]+)\s*(?P<value>[^\s%]+)\s*(?P<percent>%?)\s*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,16 @@ class Condition:
         """Whether a value of the metric meets the condition."""
         return all(_ORDER[order](found, bound) for order, bound in self.bounds())
 
+    def holds_for(self, result: EpisodeResult) -> bool:
+        """Whether an episode meets the condition."""
+        values = {
+            "success": float(result.success),
+            "progression": result.progression,
+            "return": result.episode_return,
+            "steps": float(result.num_steps),
+        }
+        return self.holds(values[self.metric])
+
 
 def parse_conditions(written: Iterable[str], place: str = "--where") -> tuple[Condition, ...]:
     """Reads conditions, all of which an episode has to meet.
@@ -76,16 +94,18 @@ def parse_conditions(written: Iterable[str], place: str = "--where") -> tuple[Co
 
 def _parse(text: str, place: str) -> Condition:
     match = _CONDITION.fullmatch(text)
-    order = match["order"].replace("==", "=") if match else ""
+    order = _ASCII_OF.get(match["order"], match["order"]) if match else ""
     if match is None or order not in {*_ORDER, "="}:
         raise SettingsError(
             f"{place}: {text!r} is not METRIC>=NUMBER, such as {DEFAULT_CONDITION!r} "
             "(>=, >, <=, < and = compare)"
         )
-    if match["metric"] not in METRICS:
-        hint = did_you_mean(match["metric"], METRICS)
-        raise SettingsError(f"{place}: unknown metric {match['metric']!r} in {text!r}; {hint}")
-    return Condition(match["metric"], order, _number(match["value"], text, place))
+    metric = _EARLIER_NAMES.get(match["metric"], match["metric"])
+    if metric not in METRICS:
+        hint = did_you_mean(metric, METRICS)
+        raise SettingsError(f"{place}: unknown metric {metric!r} in {text!r}; {hint}")
+    value = _number(match["value"], text, place)
+    return Condition(metric, order, value / 100 if match["percent"] else value)
 
 
 def _number(written: str, text: str, place: str) -> float:

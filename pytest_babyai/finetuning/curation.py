@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_babyai.environment import TASKS
+from pytest_babyai.finetuning.chats import DPO, SFT, Chat
 from pytest_babyai.finetuning.failures import DatasetError
 from pytest_babyai.finetuning.leakage import (
     Layout,
@@ -23,9 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_babyai.environment import Environment
-    from pytest_babyai.finetuning.chats import Chat
     from pytest_babyai.finetuning.conditions import Condition
-    from pytest_babyai.finetuning.episodes import EpisodeSource, Origin, RecordedEpisode
+    from pytest_babyai.finetuning.sources import (
+        EpisodeSource,
+        Origin,
+        RecordedEpisode,
+        RecordedStep,
+    )
 
     Environments = Callable[[int], Callable[[str], Environment]]
     """Given the number of distractors, returns what makes the environment of a task."""
@@ -40,7 +45,7 @@ EVALUATION_SEED: Final = "evaluation seed"
 EVALUATION_LAYOUT: Final = "layout of an evaluation episode"
 CONDITION: Final = "condition not met"
 NO_STEPS: Final = "no step left"
-NO_TEXT: Final = "text that is not UTF-8"
+NO_COUNTERPART: Final = "no step where another episode of the seed did better or worse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,91 +55,174 @@ class Curated:
     Attributes:
         origin: Where it was recorded.
         conditions: What episodes had to meet.
+        kind: ``sft`` for chats, ``dpo`` for preference pairs.
         training: The episodes.
         actions: How often each action is the answer.
-        num_tokens: Tokens by episode id as the provider counted them; None where unknown.
         dropped_episodes: Number by reason.
         dropped_steps: Number by reason, of the episodes that were kept.
+        lacking: What the source should have of episodes and has not: ``goto-3: 2 steps``.
     """
 
     origin: Origin
     conditions: tuple[Condition, ...]
+    kind: str
     training: TrainingSet
     actions: Mapping[str, int]
-    num_tokens: Mapping[str, int | None]
     dropped_episodes: Mapping[str, int]
     dropped_steps: Mapping[str, int]
+    lacking: tuple[str, ...] = ()
 
 
 def curate(
-    source: EpisodeSource[Any], conditions: Sequence[Condition], environments: Environments
+    source: EpisodeSource,
+    conditions: Sequence[Condition],
+    environments: Environments,
+    *,
+    kind: str = SFT,
 ) -> Curated:
     """Chooses what is learned from a source.
 
     Args:
         source: The recorded episodes.
-        conditions: What an episode has to meet.
+        conditions: What an episode has to meet; of a preference pair, the better one.
         environments: Makes environments, of which layouts are asked.
+        kind: ``sft`` for chats, ``dpo`` for preference pairs.
 
     Raises:
         DatasetError: Nothing is left.
     """
     selection = _Selection(source, tuple(conditions), environments)
-    selection.choose()
-    selection.refuse_nothing()
-    return selection.curated()
+    if kind == DPO:
+        return selection.preferences()
+    return selection.chats()
 
 
 @dataclass
 class _Selection:
-    source: EpisodeSource[Any]
+    source: EpisodeSource
     conditions: tuple[Condition, ...]
     environments: Environments
     dropped_episodes: Counter[str] = field(default_factory=Counter)
     dropped_steps: Counter[str] = field(default_factory=Counter)
-    chosen: list[tuple[RecordedEpisode[Any], Layout]] = field(default_factory=list)
+    actions: Counter[str] = field(default_factory=Counter)
+    lacking: list[str] = field(default_factory=list)
     held_out: dict[int, frozenset[str]] = field(default_factory=dict)
 
-    def choose(self) -> None:
+    def chats(self) -> Curated:
+        """Keeps every valid step of the episodes that meet the conditions."""
+        found = [
+            (episode, layout) for episode, layout in self._admitted() if self._has_steps(episode)
+        ]
+        self._refuse_nothing(found)
+        return self._curated(
+            SFT, [self._learned(episode, layout, episode.steps) for episode, layout in found]
+        )
+
+    def preferences(self) -> Curated:
+        """Keeps, for a solved and an unsolved episode of a seed, the step where they part."""
+        worse: dict[tuple[str, int, int], list[RecordedEpisode]] = defaultdict(list)
+        better: list[tuple[RecordedEpisode, Layout]] = []
+        for episode, layout in self._admitted(with_worse=True):
+            if episode.meets_conditions:
+                better.append((episode, layout))
+            else:
+                worse[_cell(episode)].append(episode)
+        self.dropped_episodes.pop(CONDITION, None)
+        kept = []
+        for episode, layout in better:
+            pairs = [
+                pair
+                for other in worse[_cell(episode)]
+                if (pair := self._parting(episode, other)) is not None
+            ]
+            if pairs:
+                chats = tuple(dict.fromkeys(chat for chat, _ in pairs))
+                self.actions.update(action for _, action in pairs[: len(chats)])
+                kept.append(TrainingEpisode(layout, episode.episode_id, chats))
+            else:
+                self.dropped_episodes[NO_COUNTERPART] += 1
+        self._refuse_nothing(kept)
+        return self._curated(DPO, kept)
+
+    def _admitted(self, *, with_worse: bool = False) -> Iterator[tuple[RecordedEpisode, Layout]]:
+        """Yields the episodes that may be learned from, with their layouts."""
         self.dropped_episodes[NO_SCORE] = self.source.origin.num_failures
         for episode in sorted(self.source.episodes(self.conditions), key=_place):
-            reason = self._reason_against(episode)
-            if reason:
-                self.dropped_episodes[reason] += 1
-                continue
-            layout = self._layout(episode)
-            if layout.fingerprint in self._held_out(episode.num_dists):
+            if episode.lacks:
+                self.lacking.append(f"{episode.task}-{episode.seed}: {episode.lacks}")
+            if episode.seed not in TRAIN_SEEDS:
+                self.dropped_episodes[EVALUATION_SEED] += 1
+            elif not episode.meets_conditions and not with_worse:
+                self.dropped_episodes[CONDITION] += 1
+            elif (layout := self._layout(episode)).fingerprint in self._held_out(episode):
                 self.dropped_episodes[EVALUATION_LAYOUT] += 1
             else:
-                self.chosen.append((episode, layout))
+                yield episode, layout
 
-    def _reason_against(self, episode: RecordedEpisode[Any]) -> str | None:
-        if episode.seed not in TRAIN_SEEDS:
-            return EVALUATION_SEED
-        if not episode.meets_conditions:
-            return CONDITION
-        if not any(step.status is AnswerStatus.VALID for step in episode.steps):
-            return NO_STEPS
-        return None
+    def _has_steps(self, episode: RecordedEpisode) -> bool:
+        has_steps = any(step.status is AnswerStatus.VALID for step in episode.steps)
+        self.dropped_episodes[NO_STEPS] += not has_steps
+        return has_steps
 
-    def _layout(self, episode: RecordedEpisode[Any]) -> Layout:
+    def _layout(self, episode: RecordedEpisode) -> Layout:
         if episode.fingerprint is not None:
             return Layout(episode.task, episode.seed, episode.fingerprint)
         make_environment = self.environments(episode.num_dists)
         return layouts_of([(episode.task, episode.seed)], make_environment)[0]
 
-    def _held_out(self, num_dists: int) -> frozenset[str]:
+    def _held_out(self, episode: RecordedEpisode) -> frozenset[str]:
+        num_dists = episode.num_dists
         if num_dists not in self.held_out:
             found = evaluation_fingerprints(TASKS, self.environments(num_dists))
             self.held_out[num_dists] = found
         return self.held_out[num_dists]
 
-    def refuse_nothing(self) -> None:
-        if self.chosen:
+    def _learned(
+        self, episode: RecordedEpisode, layout: Layout, steps: Sequence[RecordedStep]
+    ) -> TrainingEpisode:
+        valid = [step for step in steps if self._is_learned(step.status)]
+        rendered = zip(valid, self.source.chats([step.prompt for step in valid]), strict=True)
+        kept = [(step, chat) for step, chat in rendered if self._is_sound(chat)]
+        self.actions.update(step.action.strip() for step, _ in kept)
+        return TrainingEpisode(
+            layout,
+            episode.episode_id,
+            tuple(chat for _, chat in kept),
+            tuple(step.num_tokens for step, _ in kept),
+        )
+
+    def _parting(self, better: RecordedEpisode, worse: RecordedEpisode) -> tuple[Chat, str] | None:
+        """Returns the first step at which two episodes answered one prompt differently."""
+        for good, bad in zip(better.steps, worse.steps, strict=False):
+            if good.action.strip() == bad.action.strip() and good.status is bad.status:
+                continue
+            if good.status is not AnswerStatus.VALID or bad.status is AnswerStatus.FALLBACK:
+                return None
+            chosen, rejected = self.source.chats([good.prompt, bad.prompt])
+            if chosen.prompt != rejected.prompt:
+                return None
+            pair = Chat(*chosen.prompt, chosen.answer, rejected.answer)
+            return (pair, good.action.strip()) if self._is_sound(pair) else None
+        return None
+
+    def _is_learned(self, status: AnswerStatus) -> bool:
+        if status in DROPPED_STATUS:
+            self.dropped_steps[DROPPED_STATUS[status]] += 1
+        return status not in DROPPED_STATUS
+
+    def _is_sound(self, chat: Chat) -> bool:
+        fault = chat.fault()
+        if fault:
+            self.dropped_steps[fault] += 1
+        return fault is None
+
+    def _refuse_nothing(self, kept: Sequence[object]) -> None:
+        if kept:
             return
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.dropped_episodes.items() if n)
+        origin = self.source.origin
         if not reasons:
-            raise DatasetError(f"{self.source.origin} has no episode of {self._variant!r}")
+            raise DatasetError(f"{origin} has no episode of {origin.variant!r}")
         wanted = " and ".join(map(str, self.conditions))
         hint = (
             f"collect seeds {seed_ranges(TRAIN_SEEDS)} with --babyai-collect"
@@ -142,65 +230,27 @@ class _Selection:
             else "collect more, or weaken --where"
         )
         raise DatasetError(
-            f"no episode of {self.source.origin} is left to learn from (--where {wanted}): "
-            f"{reasons}; {hint}"
+            f"no episode of {origin} is left to learn from (--where {wanted}): {reasons}; {hint}"
         )
 
-    @property
-    def _variant(self) -> str:
-        return self.source.origin.variant
-
-    def curated(self) -> Curated:
-        steps = [
-            [step for step in episode.steps if self._is_learned(step.status)]
-            for episode, _ in self.chosen
-        ]
-        rendered = iter(self.source.chats([step.prompt for part in steps for step in part]))
-        actions: Counter[str] = Counter()
-        episodes, num_tokens = [], {}
-        for (episode, layout), part in zip(self.chosen, steps, strict=True):
-            pairs = [(step, next(rendered)) for step in part]
-            kept = [(step, chat) for step, chat in pairs if self._is_text(chat)]
-            actions.update(step.action.strip() for step, _ in kept)
-            num_tokens[episode.episode_id] = _total([step.num_tokens for step, _ in kept])
-            chats = tuple(chat for _, chat in kept)
-            episodes.append(TrainingEpisode(layout, episode.episode_id, chats))
+    def _curated(self, kind: str, episodes: Sequence[TrainingEpisode]) -> Curated:
         held_out = frozenset[str]().union(*self.held_out.values())
         return Curated(
             origin=self.source.origin,
             conditions=self.conditions,
+            kind=kind,
             training=TrainingSet(tuple(episodes), held_out),
-            actions=dict(actions.most_common()),
-            num_tokens=num_tokens,
+            actions=dict(self.actions.most_common()),
             dropped_episodes=dict(self.dropped_episodes - Counter()),
             dropped_steps=dict(self.dropped_steps - Counter()),
+            lacking=tuple(self.lacking),
         )
 
-    def _is_learned(self, status: AnswerStatus) -> bool:
-        if status in DROPPED_STATUS:
-            self.dropped_steps[DROPPED_STATUS[status]] += 1
-        return status not in DROPPED_STATUS
 
-    def _is_text(self, chat: Chat) -> bool:
-        try:
-            chat.to_line().encode()
-        except UnicodeEncodeError:
-            self.dropped_steps[NO_TEXT] += 1
-            return False
-        return True
-
-
-def _place(episode: RecordedEpisode[Any]) -> tuple[int, str, int, str]:
+def _place(episode: RecordedEpisode) -> tuple[int, str, int, str]:
     known = TASKS.index(episode.task) if episode.task in TASKS else len(TASKS)
     return known, episode.task, episode.seed, episode.episode_id
 
 
-def _total(counts: Sequence[int | None]) -> int | None:
-    return None if None in counts else sum(count or 0 for count in counts)
-
-
-def tasks_of(training: TrainingSet) -> Iterator[tuple[str, list[TrainingEpisode]]]:
-    """Yields each task with its episodes, in their order."""
-    names = dict.fromkeys(episode.layout.task for episode in training.episodes)
-    for name in names:
-        yield name, [e for e in training.episodes if e.layout.task == name]
+def _cell(episode: RecordedEpisode) -> tuple[str, int, int]:
+    return episode.task, episode.seed, episode.num_dists

@@ -52,6 +52,7 @@ class TrainingEpisode:
         layout: Task, seed and fingerprint.
         episode_id: The gateway's id of the episode.
         chats: What is learned, in the order it was played.
+        num_tokens: Tokens of each of them as the provider counted them, None where unknown.
 
     Raises:
         LeakageError: The seed is none of `TRAIN_SEEDS`.
@@ -60,6 +61,7 @@ class TrainingEpisode:
     layout: Layout
     episode_id: str
     chats: tuple[Chat, ...]
+    num_tokens: tuple[int | None, ...] = ()
 
     def __post_init__(self) -> None:
         if self.layout.seed not in TRAIN_SEEDS:

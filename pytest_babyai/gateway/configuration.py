@@ -23,6 +23,7 @@ ACT_FUNCTION: Final = "act"
 
 CONFIGURATION_FILE: Final = "tensorzero.toml"
 
+_EARLIER_NAMES: Final = {"offline_human": "offline_careless"}
 FINE_TUNED_MODEL: Final = "policy_sft"
 """Name of the fine-tuned model, and of its file in ``models/``: it plays beside the chosen one."""
 
@@ -176,6 +177,8 @@ def _model_file(config_dir: Path, model: str) -> Path:
         return Path(model).expanduser()
     directory = config_dir / "models"
     names = sorted(path.stem for path in directory.glob("*.toml"))
+    if model not in names:
+        model = _EARLIER_NAMES.get(model, model)
     if model not in names:
         names = [name for name in names if name != FINE_TUNED_MODEL]
         raise SettingsError(

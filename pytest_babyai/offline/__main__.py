@@ -20,10 +20,10 @@ import uvicorn
 
 from pytest_babyai.errors import ServerStartError
 from pytest_babyai.offline.finetuning.endpoints import FineTuning
-from pytest_babyai.offline.policy import DEFAULT_SLIP_RATE, HUMAN, Policy
+from pytest_babyai.offline.policy import CARELESS, DEFAULT_SLIP_RATE, Policy
 from pytest_babyai.offline.process import MODELS_DIRECTORY
 from pytest_babyai.offline.server import (
-    HUMAN_MODEL_NAME,
+    CARELESS_MODEL_NAME,
     MODEL_NAME,
     Application,
     ServedModels,
@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 after Ctrl-C or a termination signal, 2 if the server could not start.
     """
+    # Threads of a fine-tuned model that wait for each other let others have the core meanwhile.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = _parser().parse_args(arguments)
     try:
         listener = _listen(options.host, options.port)
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     if options.exit_with_parent:
         threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
-    tuning = FineTuning(options.models_dir, (MODEL_NAME, HUMAN_MODEL_NAME))
+    tuning = FineTuning(options.models_dir, (MODEL_NAME, CARELESS_MODEL_NAME))
     with contextlib.closing(tuning), contextlib.suppress(KeyboardInterrupt):
         # A KeyboardInterrupt comes so early that the server does not handle it yet.
         _Server(_configuration(options, tuning)).run(sockets=[listener])
@@ -166,7 +168,7 @@ def _url(listener: socket.socket) -> str:
 
 def _configuration(options: argparse.Namespace, tuning: FineTuning) -> uvicorn.Config:
     policy = Policy(slip_rate=options.slip_rate, seed=options.seed)
-    policies = {MODEL_NAME: policy, HUMAN_MODEL_NAME: replace(HUMAN, seed=options.seed)}
+    policies = {MODEL_NAME: policy, CARELESS_MODEL_NAME: replace(CARELESS, seed=options.seed)}
     models = ServedModels(policies, options.latency_ms, options.seed, tuning.models)
     return uvicorn.Config(
         Application(models, tuning.routes()),

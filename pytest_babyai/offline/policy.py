@@ -39,9 +39,9 @@ DEFAULT_SLIP_RATE = 0.025
 """Share of the situations that are misjudged after thinking."""
 HASTE = 4
 """How many times as many are misjudged by an answer given at once."""
-HUMAN_SLIP_RATE = 0.1
-"""Share of the situations that the human-like model misjudges after thinking."""
-HUMAN_HASTE = 1.5
+CARELESS_SLIP_RATE = 0.1
+"""Share of the situations that the careless model misjudges after thinking."""
+CARELESS_HASTE = 1.5
 """How many times as many it misjudges at once: it is careless in either case."""
 WRONG_MOVE_SHARE = 0.8
 """Share of the slips that are legal yet wrong moves."""
@@ -102,8 +102,8 @@ class Policy:
         return _answer(tuple(messages), self, seed, as_json)
 
 
-HUMAN = Policy(slip_rate=HUMAN_SLIP_RATE, haste=HUMAN_HASTE)
-"""A teacher to learn from: it knows the same and slips more, as people do."""
+CARELESS = Policy(slip_rate=CARELESS_SLIP_RATE, haste=CARELESS_HASTE)
+"""A teacher to learn from: it knows the same and slips more."""
 
 
 # An agent without memory that runs into a loop sends the same prompt again and again.

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from pytest_babyai.offline.finetuning.serving import FineTunedModels
 
 MODEL_NAME = "babyai-offline"
-HUMAN_MODEL_NAME = "babyai-offline-human"
+CARELESS_MODEL_NAME = "babyai-offline-careless"
 """The same model with more slips: whoever learns from its successes alone can surpass it."""
+EARLIER_NAMES = {"babyai-offline-human": CARELESS_MODEL_NAME}
 MAX_BODY_BYTES = 16 * 2**20
 
 
@@ -87,7 +88,7 @@ class ServedModels:
         Raises:
             ApiError: There is no such model (404), or it cannot answer (500).
         """
-        policy = self.policies.get(request.model)
+        policy = self.policies.get(EARLIER_NAMES.get(request.model, request.model))
         if policy is not None:
             return self._answers_of(policy, request)
         answers = await self.fine_tuned.answers(request) if self.fine_tuned else None

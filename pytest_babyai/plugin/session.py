@@ -10,7 +10,7 @@ import pytest
 
 from pytest_babyai.environment import environment_factory
 from pytest_babyai.errors import NotStartedError, UsageError
-from pytest_babyai.finetuning.tuned_variant import check_unseen_by_tuned
+from pytest_babyai.finetuning.variant import check_as_trained, check_unseen_by_tuned
 from pytest_babyai.journal import RUNS_DIRECTORY, EpisodeKey, past_durations, propose_run_id
 from pytest_babyai.plugin.distribution import share_of
 from pytest_babyai.plugin.late import LateHooks, LateWork
@@ -139,11 +139,17 @@ class EpisodeSession:
             self.run.scheduler.replace(plan.episode, item.stash[OUTCOME])
 
     def check_unseen(self) -> None:
-        """Refuses to evaluate a fine-tuned variant on what it was trained on.
+        """Refuses to evaluate a fine-tuned variant on what it was trained on, or otherwise.
 
         Raises:
+            SettingsError: Its teacher would play with another model than it taught with.
+            ConfigurationError: Its prompts are not those that it was trained with.
             LeakageError: The line names the overlap.
         """
+        if self.selection.settings.gateway_url is None:
+            played = {episode.spec.variant for episode in self.agenda.nodeids}
+            model = self.selection.settings.model
+            check_as_trained(self.selection.configuration, model, played)
         by_num_dists: defaultdict[int, list[EpisodeSpec]] = defaultdict(list)
         for episode in self.agenda.nodeids:
             by_num_dists[episode.num_dists].append(episode.spec)

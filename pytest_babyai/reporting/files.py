@@ -23,6 +23,7 @@ def write_reports(
     environments_of: Callable[[RunLog], Callable[[EpisodeReport], ReplayEnvironment]],
     *,
     tasks: Sequence[str] = (),
+    reference: str | None = None,
 ) -> Iterator[Path]:
     """Writes reports of a run, and yields every file once it is there.
 
@@ -31,13 +32,15 @@ def write_reports(
         files: Path by kind, as `write_artifacts` takes them.
         environments_of: Gives what makes the environments of a run's episodes, for its replays.
         tasks: In the order of the tables; others follow by name.
+        reference: The variant that the others are compared with; None takes the run's own.
 
     Raises:
         JournalError: The run cannot be read.
         SettingsError: A file cannot be written, or a library for it is not installed.
     """
     report = recorded_run(log, tasks, with_steps="html" in files)
-    comparison = compare_variants(report)
+    chosen = reference or log.manifest.session.settings.get("reference")
+    comparison = compare_variants(report, chosen if chosen in report.variants else None)
     judged = Judged(
         report=report,
         provenance=provenance_of(log.manifest),

@@ -11,9 +11,12 @@ import pytest
 from pytest_babyai.commands.learn import DIRECTORY
 from pytest_babyai.journal import RUNS_DIRECTORY, open_run
 from pytest_babyai.project import create_project
+from tests.unit.offline.finetuning_samples import needs_torch
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = needs_torch
 
 SETTINGS = "tasks: [goto]\ngate: aggregate\n"
 # This teacher does not think aloud: what learns from it has few tokens to write.
@@ -46,6 +49,12 @@ def test_one_command_runs_the_loop_and_repeats_nothing(
     else:
         result.stdout.fnmatch_lines(["== 1/5 collect: done before", "== 3/5 *: done before"])
     directory = played / DIRECTORY
+    assert [path.parent.name for path in (played / ".babyai").rglob(".gitignore")] == [".babyai"]
+    for name in ("report.html", "report.md"):
+        report = (directory / name).read_text()
+        assert "What the student was trained on" in report
+        assert "hyperparameters: n_epochs 2, batch_size 8" in report
+        assert "against variant history" in report or "history_sft" in report
     assert {"report.html", "report.md", "charts", "learning-curve.svg", "data.jsonl"} <= {
         path.name for path in directory.iterdir()
     }
@@ -69,6 +78,31 @@ def test_training_and_evaluation_share_nothing(played: Path) -> None:
     seeds = {seed for seed, _ in manifest["episodes"]["goto"]}
     assert seeds
     assert seeds <= set(range(16))
+
+
+def test_the_manifest_knows_model_and_hyperparameters(played: Path) -> None:
+    manifest = json.loads((played / "config/models/policy_sft.json").read_text())
+
+    assert manifest["data"]["source"]["model_setting"] == "offline_careless"
+    assert manifest["job"]["hyperparameters"] == {
+        "n_epochs": 2,
+        "batch_size": 8,
+        "learning_rate_multiplier": 1.0,
+        "seed": 0,
+    }
+
+
+def test_the_student_is_not_compared_with_its_teacher_on_another_model(
+    pytester: pytest.Pytester, played: Path
+) -> None:
+    result = pytester.run(
+        *(sys.executable, "-m", "pytest", str(played / "evals"), f"--rootdir={played}"),
+        *("-c", str(played / "pytest.ini"), f"--babyai-config={played / 'config'}"),
+        *("--babyai-variants=history,history_sft", "--babyai-model=offline"),
+    )
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: history_sft has learned from history on the model *"])
 
 
 def test_a_variant_is_refused_on_what_it_was_trained_on(

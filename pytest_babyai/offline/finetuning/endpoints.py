@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Request], Awaitable[Response]]
 
-PREFIXES = ("/v1", "/openai")
-"""TensorZero puts its own name of the provider where OpenAI has the version."""
 MAX_PAGE = 10_000
 LIBRARIES = ("torch",)
 
@@ -52,7 +50,7 @@ class FineTuning:
         self._base_models = base_models
 
     def routes(self) -> list[Route]:
-        """Returns the routes, under each of `PREFIXES`."""
+        """Returns the routes."""
         job = "/fine_tuning/jobs/{id}"
         paths: dict[str, dict[str, Handler]] = {
             "/files": {"GET": self._list_files, "POST": self._upload},
@@ -65,11 +63,7 @@ class FineTuning:
             f"{job}/checkpoints": {"GET": self._list_checkpoints},
             "/models/{id}": {"GET": self._get_model, "DELETE": self._delete_model},
         }
-        return [
-            Route(prefix + path, _Methods(handlers))
-            for prefix in PREFIXES
-            for path, handlers in paths.items()
-        ]
+        return [Route(f"/v1{path}", _Methods(handlers)) for path, handlers in paths.items()]
 
     def close(self) -> None:
         """Stops the training under way and frees the loaded models."""

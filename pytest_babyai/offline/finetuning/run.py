@@ -174,7 +174,8 @@ def action_of(text: str) -> str:
     return str(told["action"]) if isinstance(told, dict) and "action" in told else text
 
 
-def use_all_cores() -> None:
-    """Lets PyTorch use every core that this process may run on."""
+def use_cores(at_most: int | None = None) -> None:
+    """Lets PyTorch use the cores that this process may run on, or so many of them."""
     is_known = hasattr(os, "sched_getaffinity")
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if is_known else os.cpu_count() or 1)
+    num_cores = len(os.sched_getaffinity(0)) if is_known else os.cpu_count() or 1
+    torch.set_num_threads(min(num_cores, at_most or num_cores))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MAX_TOGETHER = 64
 """Prompts that are answered as one batch, at most."""
 MAX_LOADED = 4
+MAX_THREADS = 4
+"""Cores for answering: batches are small, and whoever plays needs some as well."""
 LIBRARY = "torch"
 
 
@@ -192,7 +194,9 @@ class _Worker:
 
 def _load(served: ServedModel) -> LanguageModel:
     from pytest_babyai.offline.finetuning.model import LanguageModel  # imports PyTorch
+    from pytest_babyai.offline.finetuning.run import use_cores
 
+    use_cores(MAX_THREADS)
     return LanguageModel.load(served.directory)
 
 

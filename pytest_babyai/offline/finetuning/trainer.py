@@ -92,7 +92,7 @@ def run_job(models_dir: Path, job_id: str) -> None:
     jobs.add_event(job_id, f"Training starts on {len(train)} chats; {len(valid)} are kept back")
     from pytest_babyai.offline.finetuning import progress, run  # imports PyTorch
 
-    run.use_all_cores()
+    run.use_cores()
     try:
         model, num_epochs = run.train_model(jobs, job, train, valid)
     except progress.CancelledError:

@@ -59,7 +59,7 @@ def test_a_run_becomes_training_data(root: Path, run: str) -> None:
 def test_all_conditions_have_to_be_met(root: Path, run: str) -> None:
     output = f"-o{root / 'data.jsonl'}"
 
-    assert "episode_return>=0.9): 6 condition not met" in refusal(
+    assert "return>=0.9): 6 condition not met" in refusal(
         root,
         run,
         output,

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_babyai.commands import dataset, finetune
+from pytest_babyai.commands.learning import provider_of_project
 from pytest_babyai.errors import CredentialsError, SettingsError, UsageError
 from pytest_babyai.finetuning.failures import DatasetError, FineTuningError
-from pytest_babyai.finetuning.launch import KEY_VARIABLE, REDIRECT_VARIABLE, check_model
+from pytest_babyai.finetuning.openai import BASE_URL_VARIABLE, KEY_VARIABLE, opened
 from tests.unit.finetuning.finetuning_samples import (
     FakeProvider,
     make_project,
@@ -21,11 +22,11 @@ from tests.unit.finetuning.finetuning_samples import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from pytest_babyai.finetuning.provider_api import Provider
+    from pytest_babyai.finetuning.openai import Provider
 
 KEY = "sk-proj-0123456789abcdefSECRET"
 
@@ -36,7 +37,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
     with FakeProvider() as provider:
         provider.states = provider.states[-1:]
         monkeypatch.setenv(KEY_VARIABLE, KEY)
-        monkeypatch.setenv(REDIRECT_VARIABLE, provider.url)
+        monkeypatch.setenv(BASE_URL_VARIABLE, f"{provider.url}/openai")
         yield provider
 
 
@@ -66,9 +67,13 @@ def call(root: Path, *arguments: str) -> list[str]:
     return list(chosen.lines(chosen))
 
 
+def fine_tune(root: Path, *arguments: str) -> list[str]:
+    return call(root, "finetune", "--yes", *arguments)
+
+
 def refusal(root: Path, *arguments: str, kind: type[UsageError] = SettingsError) -> str:
     with pytest.raises(kind) as caught:
-        call(root, "finetune", *arguments)
+        fine_tune(root, *arguments)
     assert "\n" not in str(caught.value)
     assert KEY not in str(caught.value)
     return str(caught.value)
@@ -79,20 +84,20 @@ def data(root: Path) -> str:
 
 
 def test_a_file_becomes_a_variant(root: Path, fake: FakeProvider) -> None:
-    lines = call(root, "finetune", data(root), "--model=gpt-x", "--epochs=3", "--suffix=mine")
+    lines = fine_tune(root, data(root), "--model=gpt-x", "--epochs=3", "--suffix=mine")
 
     [(_, body)] = fake.sent("POST", "/openai/fine_tuning/jobs")
     job = json.loads(body)
     assert job["method"]["supervised"]["hyperparameters"] == {"n_epochs": 3}
     assert job["suffix"] == "mine"
-    assert lines[-1].endswith("history_and_reasoning,history_and_reasoning_sft")
+    assert "history_and_reasoning,history_and_reasoning_sft" in lines[-1]
     assert (root / "config/models/policy_sft.toml").exists()
     assert (root / ".babyai/finetuning/ftjob-abc123.json").exists()
 
 
 def test_the_variant_can_be_named(root: Path, fake: FakeProvider) -> None:
     del fake
-    call(root, "finetune", data(root), "--model=gpt-x", "--name=student")
+    fine_tune(root, data(root), "--model=gpt-x", "--name=student")
 
     manifest = json.loads((root / "config/models/policy_sft.json").read_text())
     assert (manifest["variant"], manifest["parent"]) == ("student", "history_and_reasoning")
@@ -106,7 +111,7 @@ def test_a_job_is_resumed_without_the_data(root: Path, fake: FakeProvider) -> No
         file.unlink()
     fake.answers.clear()
 
-    lines = call(root, "finetune", "--resume")
+    lines = fine_tune(root, "--resume")
 
     assert "policy_sft.toml written" in lines[-2]
     assert len(fake.sent("POST", "/openai/fine_tuning/jobs")) == 1
@@ -114,7 +119,7 @@ def test_a_job_is_resumed_without_the_data(root: Path, fake: FakeProvider) -> No
 
 def test_a_missing_key_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
-    monkeypatch.delenv(REDIRECT_VARIABLE, raising=False)
+    monkeypatch.delenv(BASE_URL_VARIABLE, raising=False)
 
     message = refusal(root, data(root), "--model=gpt-x", kind=CredentialsError)
 
@@ -149,7 +154,7 @@ def test_a_directory_without_configuration_is_told(root: Path, tmp_path: Path) -
     elsewhere.mkdir()
 
     with pytest.raises(SettingsError, match="there is no config directory in"):
-        call(elsewhere, "finetune", data(root), "--model=gpt-x")
+        fine_tune(elsewhere, data(root), "--model=gpt-x")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +183,7 @@ def test_a_file_that_is_not_there_is_told(root: Path) -> None:
 
 def test_a_key_in_the_environment_reaches_no_file(root: Path, fake: FakeProvider) -> None:
     del fake
-    call(root, "finetune", data(root), "--model=gpt-x")
+    fine_tune(root, data(root), "--model=gpt-x")
 
     texts = [path.read_text() for path in root.rglob("*") if path.is_file()]
     assert texts
@@ -186,10 +191,10 @@ def test_a_key_in_the_environment_reaches_no_file(root: Path, fake: FakeProvider
 
 
 def test_the_offline_provider_needs_no_key_and_lists_its_models(root: Path) -> None:
-    with finetune.provider_opener(root)("offline") as provider:
-        check_model("babyai-offline", provider)
+    with provider_of_project(root, "offline") as provider, opened(provider) as api:
+        api.check_model("babyai-offline")
         with pytest.raises(FineTuningError, match="offline has no model 'babyai-ofline'"):
-            check_model("babyai-ofline", provider)
+            api.check_model("babyai-ofline")
 
 
 def test_the_offline_model_is_the_one_of_a_new_project(
@@ -197,14 +202,34 @@ def test_the_offline_model_is_the_one_of_a_new_project(
 ) -> None:
     asked: list[str] = []
 
-    def opener(_: Path) -> Callable[[str], AbstractContextManager[Provider]]:
-        def refuse(name: str) -> AbstractContextManager[Provider]:
-            asked.append(name)
-            raise FineTuningError("not now")
+    def refuse(_: Path, name: str) -> AbstractContextManager[Provider]:
+        asked.append(name)
+        raise FineTuningError("not now")
 
-        return refuse
-
-    monkeypatch.setattr(finetune, "provider_opener", opener)
+    monkeypatch.setattr(finetune, "provider_of_project", refuse)
 
     assert refusal(root, data(root), kind=FineTuningError) == "not now"
     assert asked == ["offline"]
+
+
+def test_a_job_that_costs_money_is_not_started_unasked(root: Path, fake: FakeProvider) -> None:
+    with pytest.raises(SettingsError, match=r"fine-tuning gpt-x on .* tokens .*; give --yes"):
+        call(root, "finetune", data(root), "--model=gpt-x")
+
+    assert fake.sent("POST", "/openai/files") == []
+
+
+@pytest.mark.parametrize(("answer", "starts"), [("y", True), ("", False), ("no", False)])
+def test_on_a_terminal_it_is_asked_for(
+    root: Path, fake: FakeProvider, monkeypatch: pytest.MonkeyPatch, answer: str, *, starts: bool
+) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda _: answer)
+
+    if starts:
+        call(root, "finetune", data(root), "--model=gpt-x")
+    else:
+        with pytest.raises(SettingsError, match="not started, and nothing was uploaded"):
+            call(root, "finetune", data(root), "--model=gpt-x")
+
+    assert bool(fake.sent("POST", "/openai/files")) is starts

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from pytest_babyai.__main__ import main
 from pytest_babyai.commands.foreground import Ended, run_to_its_end
-from pytest_babyai.commands.learn import DIRECTORY, STATE_FILE
+from pytest_babyai.commands.learn import (
+    DIRECTORY,
+    QUICK,
+    STATE_FILE,
+    LearningState,
+    LearnOptions,
+    _Clock,
+)
+from pytest_babyai.errors import SettingsError
 from pytest_babyai.project import create_project
+from tests.unit.offline.finetuning_samples import needs_torch
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = needs_torch
 
 INTERRUPTED_PYTEST = """
 import signal, sys, time
@@ -118,8 +131,9 @@ def refusal(root: Path, capsys: pytest.CaptureFixture[str], *options: str) -> st
         ("--where=progresion>=1", "--where: unknown metric 'progresion' in "),
         ("--epochs=0", "--epochs: expected a whole number of at least 1, found '0'"),
         ("--base=gpt-4.1-nano", "--base, the --model of finetune: the environment variable OPENAI"),
+        ("--teacher=histroy", "--teacher: no variant 'histroy'; did you mean 'history'?"),
     ],
-    ids=["condition", "epochs", "key"],
+    ids=["condition", "epochs", "key", "teacher"],
 )
 def test_what_a_later_step_would_refuse_is_refused_before_anything_is_played(
     root: Path,
@@ -143,7 +157,7 @@ def test_a_variant_needs_a_configuration_of_the_project(
 
 def test_a_loop_that_pytest_refused_may_be_started_with_other_options(root: Path) -> None:
     (root / "pytest.py").write_text("raise SystemExit(4)")
-    assert main(["learn", "--teacher=histroy", f"--root={root}"]) == 4
+    assert main(["learn", "--teacher=baseline", f"--root={root}"]) == 4
 
     assert main(["learn", "--teacher=history", f"--root={root}"]) == 4
 
@@ -161,3 +175,100 @@ def test_a_suite_that_plays_nothing_is_one_line(
         "pytest_babyai learn: evals: the journal has no run of it; the loop needs a test that is "
         "marked with babyai, and a journal that is on\n"
     )
+
+
+def test_a_clone_has_a_configuration_of_its_own(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a clone the project's directory is the one that a package would carry."""
+    create_project(tmp_path)
+    monkeypatch.setattr("pytest_babyai.project.packaged", lambda name: tmp_path / name)
+    (tmp_path / "pytest.py").write_text("raise SystemExit(4)")
+
+    assert main(["learn", f"--root={tmp_path}"]) == 4
+
+    assert "there is no config directory" not in capfd.readouterr().err
+    assert (tmp_path / ".babyai/.gitignore").read_text() == "*\n"
+    assert list((tmp_path / ".babyai").rglob(".gitignore")) == [tmp_path / ".babyai/.gitignore"]
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [
+        ("torch", "finetune"),
+        ("python_multipart", "finetune"),
+        ("altair", "report"),
+        ("vl_convert", "report"),
+    ],
+)
+def test_a_missing_extra_is_said_before_anything_is_played(
+    root: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    extra: str,
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, *rest: None if name == module else find(name, *rest),
+    )
+
+    assert f"pip install 'pytest-babyai[{extra}]'" in refusal(root, capsys)
+
+
+def test_a_full_disk_is_said_before_anything_is_played(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
+
+    assert "1 MB free, and the loop needs 500 MB" in refusal(root, capsys)
+
+
+def test_a_fine_tuned_variant_that_is_there_is_not_replaced_unasked(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "config/models/policy_sft.json").write_text("{}")
+
+    assert "policy_sft.json exists already; --force replaces it" in refusal(root, capsys)
+
+
+def test_every_step_is_announced_with_the_time_that_is_left() -> None:
+    clock = _Clock(["collect", "curate", "fine-tune", "evaluate", "report"], LearnOptions())
+    assert clock.left() == "0 s gone, about 20 min left"
+
+    quick = _Clock(["evaluate", "report"], LearnOptions(quick=True))
+    assert quick.left() == "0 s gone, about 2 min left"
+
+
+def test_a_quick_loop_is_smaller_unless_said_otherwise() -> None:
+    assert LearnOptions(quick=True).scaled().episodes == QUICK["episodes"]
+    assert LearnOptions(quick=True, episodes=7).scaled().episodes == 7
+    assert LearnOptions().scaled().episodes is None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"options": {}, "runs": []}'])
+def test_a_damaged_state_is_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / STATE_FILE
+    path.write_text(text)
+
+    with pytest.raises(SettingsError, match=r"state\.json: damaged; --fresh begins anew"):
+        LearningState.read(path)
+
+
+def test_the_run_of_a_step_is_the_first_that_was_not_there_before() -> None:
+    state = LearningState({}, known_runs={"collect": ["a"]})
+
+    assert state.run_of("collect", ["a"]) is None
+    assert state.run_of("collect", ["a", "b", "c"]) == "b"
+    assert state.run_of("evaluate", ["a"]) is None
+    assert state.has_begun(["a", "b"])
+    assert not state.has_begun(["a"])
+
+
+def test_a_state_is_written_and_read(tmp_path: Path) -> None:
+    state = LearningState({"teacher": "x"}, {"collect": ["a"]}, {"collect": "b"}, ["collect"])
+    state.write(tmp_path / "new" / STATE_FILE)
+
+    assert LearningState.read(tmp_path / "new" / STATE_FILE) == state
+    assert LearningState.read(tmp_path / STATE_FILE) is None

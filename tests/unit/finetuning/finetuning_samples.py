@@ -16,8 +16,8 @@ from pytest_babyai.finetuning.chats import Chat
 from pytest_babyai.finetuning.conditions import parse_conditions
 from pytest_babyai.finetuning.curation import curate
 from pytest_babyai.finetuning.dataset import Dataset, read_dataset, write_dataset
-from pytest_babyai.finetuning.episodes import Origin, RecordedEpisode, RecordedStep
-from pytest_babyai.finetuning.provider_api import Provider
+from pytest_babyai.finetuning.openai import Provider
+from pytest_babyai.finetuning.sources import Origin, RecordedEpisode, RecordedStep
 from pytest_babyai.gateway.configuration import GatewayConfiguration, read_configuration
 from pytest_babyai.gateway.inference import Inference
 from pytest_babyai.journal import (
@@ -132,15 +132,20 @@ class Episodes:
 
     def __init__(
         self,
-        episodes: Iterable[RecordedEpisode[Chat]],
+        episodes: Iterable[RecordedEpisode],
         num_failures: int = 0,
         template_hashes: Mapping[str, str] | None = None,
     ) -> None:
         self._episodes = list(episodes)
         hashes = {} if template_hashes is None else dict(template_hashes)
-        self.origin = Origin("journal", "run-1", ("run-1",), VARIANT, hashes, "m", num_failures)
+        self.origin = Origin(
+            *("journal", "run-1", ("run-1",), VARIANT, hashes),
+            model="m",
+            model_setting="offline_careless",
+            num_failures=num_failures,
+        )
 
-    def episodes(self, conditions: Sequence[Condition]) -> list[RecordedEpisode[Chat]]:
+    def episodes(self, conditions: Sequence[Condition]) -> list[RecordedEpisode]:
         del conditions
         return self._episodes
 
@@ -245,9 +250,7 @@ class FakeProvider:
         self._thread.join()
 
     def provider(self, api_key: str | None = None) -> Provider:
-        return Provider(
-            "openai", f"{self.url}/openai", f"{self.url}/openai/models", api_key, self.url
-        )
+        return Provider("openai", f"{self.url}/openai", api_key)
 
     def respond(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))

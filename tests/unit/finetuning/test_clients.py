@@ -1,32 +1,16 @@
 from __future__ import annotations
 
-import warnings
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_babyai.errors import ConfigurationError, SettingsError
-from pytest_babyai.finetuning.clients import OpenClient, embedded_client
-from pytest_babyai.finetuning.failures import FineTuningError
+from pytest_babyai.finetuning.clients import embedded_client
 from pytest_babyai.gateway.configuration import read_configuration
 from tests.unit.finetuning.finetuning_samples import configuration_of, make_project
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def test_a_tensorzero_without_the_call_is_told_with_one_that_has_it() -> None:
-    with pytest.raises(FineTuningError, match=r"has no experimental_x, .*tensorzero~=2026\.6\.0"):
-        OpenClient(SimpleNamespace()).call("experimental_x")
-
-
-def test_announcements_are_kept_from_users() -> None:
-    def announcing(value: int) -> int:
-        warnings.warn("will be removed", DeprecationWarning, stacklevel=1)
-        return value
-
-    assert OpenClient(SimpleNamespace(announcing=announcing)).call("announcing", value=3) == 3
 
 
 def test_a_closed_client_is_let_go(tmp_path: Path) -> None:

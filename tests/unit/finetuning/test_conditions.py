@@ -14,9 +14,9 @@ from pytest_babyai.finetuning.conditions import Condition, parse_conditions
     ("written", "condition"),
     [
         ("progression>=1", Condition("progression", ">=", 1.0)),
-        (" episode_return > 0.7 ", Condition("episode_return", ">", 0.7)),
-        ("num_steps<=30", Condition("num_steps", "<=", 30.0)),
-        ("num_steps==5", Condition("num_steps", "=", 5.0)),
+        (" episode_return > 0.7 ", Condition("return", ">", 0.7)),
+        ("num_steps<=30", Condition("steps", "<=", 30.0)),
+        ("num_steps==5", Condition("steps", "=", 5.0)),
     ],
 )
 def test_a_condition_is_a_metric_an_order_and_a_number(written: str, condition: Condition) -> None:
@@ -56,7 +56,7 @@ def test_what_is_no_condition_is_told_in_one_line(written: str, part: str) -> No
     ],
 )
 def test_each_order_compares(order: str, below: bool, equal: bool, above: bool) -> None:  # noqa: FBT001
-    condition = Condition("episode_return", order, 0.7)
+    condition = Condition("return", order, 0.7)
 
     assert [condition.holds(value) for value in (0.6, 0.7, 0.8)] == [below, equal, above]
 
@@ -65,7 +65,7 @@ def test_each_order_compares(order: str, below: bool, equal: bool, above: bool) 
 def test_single_precision_decides_like_double_unless_the_value_is_at_the_edge(
     bound: float, value: float, order: str
 ) -> None:
-    condition = Condition("episode_return", order, bound)
+    condition = Condition("return", order, bound)
     single = struct.unpack("f", struct.pack("f", value))[0]
 
     near_an_edge = abs(abs(value - bound) - 1e-6) < 1e-7 * max(1.0, value)
@@ -77,4 +77,4 @@ def test_an_attained_return_meets_its_own_bound_in_single_precision() -> None:
     attained = 1 - 0.9 * 7 / 128
     single = struct.unpack("f", struct.pack("f", attained))[0]
 
-    assert Condition("episode_return", ">=", attained).holds(single)
+    assert Condition("return", ">=", attained).holds(single)

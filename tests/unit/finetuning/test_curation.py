@@ -7,9 +7,9 @@ import pytest
 from pytest_babyai.finetuning.chats import Chat
 from pytest_babyai.finetuning.conditions import parse_conditions
 from pytest_babyai.finetuning.curation import Curated, curate
-from pytest_babyai.finetuning.episodes import RecordedStep
 from pytest_babyai.finetuning.failures import DatasetError
 from pytest_babyai.finetuning.leakage import layouts_of
+from pytest_babyai.finetuning.sources import RecordedStep
 from pytest_babyai.records import AnswerStatus
 from tests.unit.finetuning.finetuning_samples import Episodes, environments, recorded
 
@@ -20,7 +20,7 @@ def curated(*episodes: Any, num_failures: int = 0) -> Curated:
     return curate(Episodes(episodes, num_failures), CONDITIONS, environments)
 
 
-def step(status: AnswerStatus, text: str = "x") -> RecordedStep[Chat]:
+def step(status: AnswerStatus, text: str = "x") -> RecordedStep:
     return RecordedStep(status, " go forward ", Chat(None, text, "{}"))
 
 
@@ -107,8 +107,82 @@ def test_tokens_are_those_of_the_chats_that_are_left() -> None:
     known = curated(recorded(1, num_steps=3))
     unknown = curated(recorded(1, steps=(step(AnswerStatus.VALID),)))
 
-    assert known.num_tokens == {"episode-goto-1": 21}
-    assert unknown.num_tokens == {"episode-goto-1": None}
+    assert known.training.episodes[0].num_tokens == (7, 7, 7)
+    assert unknown.training.episodes[0].num_tokens == (None,)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("<|endoftext|>", "reserved token, such as <|endoftext|>"),
+        ("a <|im_start|>system", "reserved token, such as <|endoftext|>"),
+        (" \n", "message without text"),
+    ],
+)
+def test_what_a_provider_would_misread_is_dropped_and_counted(text: str, reason: str) -> None:
+    steps = (step(AnswerStatus.VALID, text), step(AnswerStatus.VALID))
+
+    found = curated(recorded(1, steps=steps))
+
+    assert len(found.training.chats) == 1
+    assert found.dropped_steps == {reason: 1}
+
+
+def test_what_a_source_lacks_is_said_by_name() -> None:
+    found = curated(recorded(1), recorded(2, lacks="2 steps"))
+
+    assert found.lacking == ("goto-2: 2 steps",)
+    assert len(found.training.episodes) == 2
+
+
+def taken(*answers: str, status: AnswerStatus = AnswerStatus.VALID) -> tuple[RecordedStep, ...]:
+    """Steps of an episode in which every prompt shows the answers before it."""
+    return tuple(
+        RecordedStep(status, answer, Chat(None, f"after {answers[:index]}", answer))
+        for index, answer in enumerate(answers)
+    )
+
+
+def preferences(*episodes: Any) -> Curated:
+    return curate(Episodes(episodes), CONDITIONS, environments, kind="dpo")
+
+
+def test_a_preference_is_the_step_where_a_better_and_a_worse_episode_part() -> None:
+    found = preferences(
+        recorded(1, episode_id="good", steps=taken("turn left", "go forward", "pick up")),
+        recorded(
+            1,
+            episode_id="bad",
+            meets_conditions=False,
+            steps=taken("turn left", "turn right", "go forward"),
+        ),
+    )
+
+    assert found.training.chats == (
+        Chat(None, "after ('turn left',)", "go forward", rejected="turn right"),
+    )
+    assert found.actions == {"go forward": 1}
+    assert found.kind == "dpo"
+
+
+def test_episodes_without_a_counterpart_of_their_seed_make_no_preference() -> None:
+    good = recorded(1, steps=taken("turn left"))
+    others = (
+        recorded(2, meets_conditions=False, steps=taken("turn right")),
+        recorded(1, "open", meets_conditions=False, steps=taken("turn right")),
+        recorded(1, episode_id="same", meets_conditions=False, steps=taken("turn left")),
+    )
+
+    with pytest.raises(DatasetError, match="1 no step where another episode of the seed did"):
+        preferences(good, *others)
+
+
+def test_prompts_that_differ_before_the_answers_do_make_no_preference() -> None:
+    good = recorded(1, steps=(step(AnswerStatus.VALID, "this prompt"),))
+    bad = RecordedStep(AnswerStatus.VALID, "drop", Chat(None, "another", "{}"))
+
+    with pytest.raises(DatasetError, match="no step where"):
+        preferences(good, recorded(1, episode_id="b", meets_conditions=False, steps=(bad,)))
 
 
 def test_a_run_without_success_says_what_to_do() -> None:

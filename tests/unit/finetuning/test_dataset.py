@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_babyai.errors import SettingsError
 from pytest_babyai.finetuning import dataset as dataset_module
-from pytest_babyai.finetuning.card import card_lines
+from pytest_babyai.finetuning.chats import read_chats
 from pytest_babyai.finetuning.conditions import parse_conditions
 from pytest_babyai.finetuning.curation import curate
 from pytest_babyai.finetuning.dataset import (
@@ -80,7 +80,7 @@ def test_the_card_tells_what_the_files_hold(tmp_path: Path) -> None:
     assert card.contents["tasks"] == {"goto": {"episodes": 20, "examples": 60, "seeds": "0-19"}}
     assert card.contents["actions"] == {"go forward": 60}
     assert len(card.layouts) == 20
-    assert list(card_lines(card)) == [
+    assert list(card.lines()) == [
         "history_and_reasoning in run run-1, where progression>=1",
         "training: 45 examples of 15 episodes, 315 tokens",
         "validation: 15 examples of 5 episodes, 105 tokens",
@@ -91,11 +91,11 @@ def test_the_card_tells_what_the_files_hold(tmp_path: Path) -> None:
 
 def test_what_was_dropped_is_summed_up(tmp_path: Path) -> None:
     episodes = Episodes([*map(recorded, range(10)), recorded(200)], num_failures=2)
-    curated = curate(episodes, parse_conditions(["num_steps<9"]), environments)
+    curated = curate(episodes, parse_conditions(["steps<9"]), environments)
 
     card = write_dataset(curated, tmp_path / "data.jsonl")
 
-    assert list(card_lines(card))[-1] == (
+    assert list(card.lines())[-1] == (
         "dropped episodes: infrastructure failure 2, evaluation seed 1"
     )
 
@@ -103,7 +103,7 @@ def test_what_was_dropped_is_summed_up(tmp_path: Path) -> None:
 def test_lines_of_an_episode_stay_together(tmp_path: Path) -> None:
     dataset = dataset_at(tmp_path / "data.jsonl")
 
-    prompts = [chat.user.split()[0] for chat in dataset.train]
+    prompts = [chat.user.split()[0] for chat in read_chats(dataset.train, "train")]
     assert [prompts[i] for i in range(0, len(prompts), 3)] == list(dict.fromkeys(prompts))
 
 
@@ -115,7 +115,7 @@ def test_without_validation_there_is_no_such_file(tmp_path: Path) -> None:
     dataset = dataset_at(path, val_fraction=0.0, force=True)
 
     assert not DatasetPaths(path).validation.exists()
-    assert dataset.validation == ()
+    assert dataset.validation == b""
     assert dataset.card.validation is None
 
 

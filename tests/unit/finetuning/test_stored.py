@@ -17,8 +17,8 @@ from pytest_babyai.finetuning.conditions import parse_conditions
 from pytest_babyai.finetuning.curation import curate
 from pytest_babyai.finetuning.dataset import DatasetPaths, write_dataset
 from pytest_babyai.finetuning.failures import DatasetError
-from pytest_babyai.finetuning.launch import KEY_VARIABLE, REDIRECT_VARIABLE
-from pytest_babyai.finetuning.recorded import RunSource
+from pytest_babyai.finetuning.openai import BASE_URL_VARIABLE, KEY_VARIABLE
+from pytest_babyai.finetuning.sources import RunSource
 from pytest_babyai.finetuning.stored import StoredSource
 from pytest_babyai.gateway.client import open_gateway
 from pytest_babyai.gateway.store import EmbeddedStore
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_babyai.finetuning.card import DataCard
+    from pytest_babyai.finetuning.dataset import DataCard
     from pytest_babyai.gateway.configuration import GatewayConfiguration
     from pytest_babyai.journal import RunLog
 
@@ -198,8 +198,8 @@ def test_the_commands_read_a_store(
     with FakeProvider() as fake:
         fake.states = fake.states[-1:]
         monkeypatch.setenv(KEY_VARIABLE, "sk-0123456789")
-        monkeypatch.setenv(REDIRECT_VARIABLE, fake.url)
-        learned = call("finetune", "store", store, f"--root={tmp_path}", "--model=gpt-x")
+        monkeypatch.setenv(BASE_URL_VARIABLE, f"{fake.url}/openai")
+        learned = call("finetune", "store", store, f"--root={tmp_path}", "--model=gpt-x", "--yes")
 
     assert own[1:-1] == learned[1 : len(own) - 1]
     assert (tmp_path / "config/models/policy_sft.toml").exists()
@@ -207,20 +207,24 @@ def test_the_commands_read_a_store(
     assert (jobs / "store.jsonl").read_bytes() == (tmp_path / "data.jsonl").read_bytes()
 
 
-def test_what_cannot_be_rendered_is_told(played: Recorded) -> None:
-    source = stored_source(played)
-    first = next(iter(source.episodes(()))).steps[0].prompt
-    damaged = SimpleNamespace(**vars(first))
-    damaged.inference_id = "01a20a42-e52c-7af5-ba0f-996671b2f3f9"
+def test_steps_that_the_store_has_lost_are_said_by_name(played: Recorded) -> None:
+    class Forgetful:
+        """A client that has lost the first step of every episode."""
 
-    def nothing(**_: Any) -> list[Any]:
-        return []
+        def list_inferences(self, request: Any) -> Any:
+            found = played.opened.client.list_inferences(request=request).inferences
+            firsts = {i.episode_id: i.inference_id for i in found}  # the newest come first
+            kept = [i for i in found if firsts[i.episode_id] != i.inference_id]
+            return SimpleNamespace(inferences=kept)
 
-    client = OpenClient(SimpleNamespace(experimental_render_samples=nothing))
+    client = OpenClient(Forgetful())
     with closing(client):
-        silent = StoredSource(client, played.configuration, name="the store", variant=VARIANT)
-        with pytest.raises(DatasetError, match="could not render 1 of 1 inferences"):
-            silent.chats([damaged])
+        source = StoredSource(client, played.configuration, name="the store", variant=VARIANT)
+        episodes = list(source.episodes(parse_conditions(["progression>=0"])))
+
+    lacking = {episode.lacks for episode in episodes}
+    assert lacking == {"1 step", "a score"}
+    assert {e.lacks for e in stored_source(played).episodes(())} == {"", "a score"}
 
 
 def test_a_store_that_fails_is_told_in_one_line(played: Recorded) -> None:

@@ -20,7 +20,7 @@ def upload(client: Client, path: str = FILES, **data: Any) -> Any:
     return client.request("POST", path, data=fields, files={"file": ("a.jsonl", CONTENT)})
 
 
-@pytest.mark.parametrize("prefix", ["/v1", "/openai"])
+@pytest.mark.parametrize("prefix", ["/v1"])
 def test_a_file_object_has_the_shape_of_openai(offline: Client, prefix: str) -> None:
     described = upload(offline, f"{prefix}/files").json()
     assert described.pop("created_at") > 1_700_000_000

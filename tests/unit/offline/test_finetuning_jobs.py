@@ -59,7 +59,7 @@ def launch(client: Client, content: bytes = CHATS, **fields: Any) -> str:
     return client.launch(training_file=client.upload(content), **fields)
 
 
-@pytest.mark.parametrize("prefix", ["/v1", "/openai"])
+@pytest.mark.parametrize("prefix", ["/v1"])
 def test_a_job_object_has_the_shape_of_openai(serve: Serve, prefix: str) -> None:
     client = serve(SLEEP)
     file_id = client.upload(CHATS)

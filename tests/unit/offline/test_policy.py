@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from pytest_babyai.offline.grammar import ACTIONS
-from pytest_babyai.offline.policy import HASTE, HUMAN, INVENTED_ACTIONS, Policy
+from pytest_babyai.offline.policy import CARELESS, HASTE, INVENTED_ACTIONS, Policy
 from pytest_babyai.offline.prompt import Message
 
 COLOURS = ("red", "green", "blue", "purple", "yellow", "grey")
@@ -258,8 +258,8 @@ def test_answers_at_once_slip_more_often() -> None:
 
 
 def test_the_human_like_model_slips_in_one_situation_of_ten() -> None:
-    assert _share_of_slips(HUMAN, THINKING) == pytest.approx(0.1, rel=0.2)
-    assert _share_of_slips(HUMAN, AT_ONCE) == pytest.approx(0.15, rel=0.2)
+    assert _share_of_slips(CARELESS, THINKING) == pytest.approx(0.1, rel=0.2)
+    assert _share_of_slips(CARELESS, AT_ONCE) == pytest.approx(0.15, rel=0.2)
 
 
 def test_the_same_situation_brings_the_same_slip() -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHAT = "/v1/chat/completions"
-MODELS = ["babyai-offline", "babyai-offline-human"]
+MODELS = ["babyai-offline", "babyai-offline-careless"]
 MESSAGES = [
     {"role": "system", "content": "Answer in JSON."},
     {"role": "user", "content": "Mission: pick up the red ball\na red ball 1 step forward"},
@@ -228,3 +228,10 @@ def test_latency_is_drawn_for_each_request_from_its_range(monkeypatch: pytest.Mo
     first, second, same = (seconds for seconds in waited if seconds > 0)
     assert 0.05 <= first <= 0.15
     assert first != second == same
+
+
+def test_the_careless_model_answers_to_its_earlier_name(client: httpx.Client) -> None:
+    names = ("babyai-offline-careless", "babyai-offline-human")
+    answers = [complete(client, model=name)["choices"] for name in names]
+
+    assert answers[0] == answers[1]

@@ -6,12 +6,13 @@ import pytest
 
 from pytest_babyai.errors import CredentialsError
 from pytest_babyai.finetuning.failures import FineTuningError
-from pytest_babyai.finetuning.provider_api import (
+from pytest_babyai.finetuning.openai import (
     FineTuningApi,
     JobState,
+    Pace,
     ProviderRefusedError,
 )
-from pytest_babyai.finetuning.waiting import Pace, wait_for_end
+from pytest_babyai.finetuning.openai import follow as wait_for_end
 from tests.unit.finetuning.finetuning_samples import FakeProvider, openai_error
 
 if TYPE_CHECKING:

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from pytest_babyai.finetuning import openai_format
-from pytest_babyai.finetuning.chats import Chat
+from pytest_babyai.finetuning import chats as chats_module
+from pytest_babyai.finetuning.chats import Chat, read_chats
 from pytest_babyai.finetuning.failures import DatasetError
-from pytest_babyai.finetuning.openai_format import read_chats
 
 CHAT = Chat("Play.", "You see a wall.\u2028Now?", '{"action": "go forward"}')
 
@@ -63,10 +62,10 @@ def test_an_empty_file_is_told() -> None:
         (line(message("user")), "roles user;"),
         (line(message("user"), message("assistant"), message("user")), "user, assistant, user"),
         (line(message("tool"), message("assistant")), "roles tool, assistant"),
-        (line(message("user", ""), message("assistant")), "the user message has no text"),
-        (line(message("user", " \n"), message("assistant")), "the user message has no text"),
+        (line(message("user", ""), message("assistant")), "message without text"),
+        (line(message("user", " \n"), message("assistant")), "message without text"),
         (line(message("user"), message("assistant", None)), "the assistant message has no text"),
-        (line(message("user"), message("assistant", "\ud800")), "surrogate"),
+        (line(message("user"), message("assistant", "\ud800")), "not UTF-8"),
     ],
 )
 def test_what_breaks_the_format_is_told_with_its_place(content: bytes, reason: str) -> None:
@@ -78,6 +77,6 @@ def test_the_number_of_the_line_is_told() -> None:
 
 
 def test_a_file_that_is_too_large_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_format, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(chats_module, "MAX_FILE_BYTES", 100)
 
     assert "choose fewer episodes" in refusal(CHAT.to_line().encode() * 10)

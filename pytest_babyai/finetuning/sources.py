@@ -1,19 +1,20 @@
-"""Episodes of a run of the journal, rendered with the templates that they were played with."""
+"""Recorded episodes: what every source gives, and the journal as one. The store is another."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pytest_babyai.errors import SettingsError, did_you_mean
-from pytest_babyai.finetuning.episodes import Origin, RecordedEpisode, RecordedStep
 from pytest_babyai.finetuning.failures import DatasetError
 from pytest_babyai.finetuning.rendering import ChatRenderer
 from pytest_babyai.gateway.arguments import StepHistory
-from pytest_babyai.gateway.inference import InferenceRequest
+from pytest_babyai.gateway.inference import NO_CACHE, InferenceRequest
+from pytest_babyai.gateway.wire import inference_arguments
 from pytest_babyai.records import AnswerStatus, EpisodeFailure, EpisodeResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_babyai.finetuning.chats import Chat
     from pytest_babyai.finetuning.conditions import Condition
@@ -22,6 +23,103 @@ if TYPE_CHECKING:
     from pytest_babyai.records import Step
 
 _RENDERING_PARTS = ("template ", "schema user")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedStep:
+    """A step as far as training needs it.
+
+    Attributes:
+        status: How the answer became an action.
+        action: The answered action; empty where there was none.
+        prompt: What its source renders.
+        num_tokens: Tokens of prompt and answer as the provider counted them, None if unknown.
+    """
+
+    status: AnswerStatus
+    action: str
+    prompt: Any
+    num_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEpisode:
+    """A scored episode.
+
+    Attributes:
+        task: Short name of the BabyAI task.
+        seed: Seed of the level.
+        episode_id: The gateway's id of the episode.
+        meets_conditions: Whether it is one of those that were asked for.
+        steps: What was played.
+        num_dists: Distractor objects added to the level.
+        fingerprint: Hash of the layout, None where it was not recorded.
+        lacks: What its source should have of it and has not; empty where nothing is missing.
+    """
+
+    task: str
+    seed: int
+    episode_id: str
+    meets_conditions: bool
+    steps: tuple[RecordedStep, ...]
+    num_dists: int = 0
+    fingerprint: str | None = None
+    lacks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where episodes were recorded.
+
+    Attributes:
+        kind: ``journal`` or ``store``.
+        name: The run's id, or the store without its password.
+        runs: Ids of the runs, empty where unknown.
+        variant: The variant that played.
+        template_hashes: Hash by part of the variant: ``{"template user": "ab12..."}``.
+        model: The model that played, as summaries name it; empty where unknown.
+        model_setting: What the setting ``model`` of the run was; empty where unknown.
+        num_failures: Episodes without a score.
+    """
+
+    kind: str
+    name: str
+    runs: tuple[str, ...]
+    variant: str
+    template_hashes: Mapping[str, str]
+    model: str = ""
+    model_setting: str = ""
+    num_failures: int = 0
+
+    def __str__(self) -> str:
+        """Names it in lines."""
+        return f"run {self.name}" if self.kind == "journal" else self.name
+
+
+class EpisodeSource(Protocol):
+    """A journal or a store."""
+
+    @property
+    def origin(self) -> Origin:
+        """Where the episodes were recorded."""
+        ...
+
+    def episodes(self, conditions: Sequence[Condition]) -> Iterable[RecordedEpisode]:
+        """Returns the scored episodes, also those that do not meet the conditions.
+
+        Raises:
+            DatasetError: Their steps were not recorded.
+        """
+        ...
+
+    def chats(self, prompts: Sequence[Any]) -> list[Chat]:
+        """Renders steps.
+
+        Raises:
+            DatasetError: One of them cannot be rendered.
+            ConfigurationError: Neither can any other.
+        """
+        ...
 
 
 class PlayedStep(NamedTuple):
@@ -49,22 +147,22 @@ class RunSource:
     ) -> None:
         self._log = log
         entries = log.latest(with_steps=True).values()
-        self._variant = _chosen_variant(log, {entry.key.variant for entry in entries}, variant)
-        self._entries = [entry for entry in entries if entry.key.variant == self._variant]
-        hashes = _same_templates(log, configuration, self._variant)
-        self._renderer = ChatRenderer(configuration, self._variant)
-        failures = [e for e in self._entries if isinstance(e.outcome, EpisodeFailure)]
+        chosen = _chosen_variant(log, {entry.key.variant for entry in entries}, variant)
+        self._entries = [entry for entry in entries if entry.key.variant == chosen]
+        hashes = _same_templates(log, configuration, chosen)
+        self._renderer = ChatRenderer(configuration, chosen)
         self.origin = Origin(
             kind="journal",
             name=log.run_id,
             runs=(log.run_id,),
-            variant=self._variant,
+            variant=chosen,
             template_hashes=hashes,
             model=log.manifest.model_label,
-            num_failures=len(failures),
+            model_setting=str(log.manifest.session.settings.get("model") or ""),
+            num_failures=sum(isinstance(e.outcome, EpisodeFailure) for e in self._entries),
         )
 
-    def episodes(self, conditions: Sequence[Condition]) -> Iterator[RecordedEpisode[PlayedStep]]:
+    def episodes(self, conditions: Sequence[Condition]) -> Iterator[RecordedEpisode]:
         """See `EpisodeSource.episodes`."""
         for entry in self._entries:
             if isinstance(entry.outcome, EpisodeResult):
@@ -72,11 +170,14 @@ class RunSource:
 
     def chats(self, prompts: Sequence[PlayedStep]) -> list[Chat]:
         """See `EpisodeSource.chats`."""
-        return [self._renderer.chat(prompt.request, prompt.answer) for prompt in prompts]
+        return [
+            self._renderer.chat(inference_arguments(request, NO_CACHE)["input"], answer)
+            for request, answer in prompts
+        ]
 
     def _episode(
         self, entry: Entry, result: EpisodeResult, conditions: Sequence[Condition]
-    ) -> RecordedEpisode[PlayedStep]:
+    ) -> RecordedEpisode:
         if len(result.steps) != result.num_steps:
             raise DatasetError(
                 f"run {self._log.run_id} keeps no steps of {entry.key}; "
@@ -86,16 +187,14 @@ class RunSource:
             task=entry.key.task,
             seed=entry.key.seed,
             episode_id=result.episode_id,
-            meets_conditions=all(
-                condition.holds(getattr(result, condition.metric)) for condition in conditions
-            ),
+            meets_conditions=all(condition.holds_for(result) for condition in conditions),
             steps=tuple(_steps(entry, result)),
             num_dists=entry.key.num_dists,
             fingerprint=entry.layout_fingerprint,
         )
 
 
-def _steps(entry: Entry, result: EpisodeResult) -> Iterator[RecordedStep[PlayedStep]]:
+def _steps(entry: Entry, result: EpisodeResult) -> Iterator[RecordedStep]:
     history = StepHistory(entry.key.history_length)
     for step in result.steps:
         request = InferenceRequest(

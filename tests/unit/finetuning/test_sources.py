@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import json
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,11 +15,11 @@ from pytest_babyai.errors import ConfigurationError, SettingsError
 from pytest_babyai.finetuning.clients import embedded_client
 from pytest_babyai.finetuning.conditions import parse_conditions
 from pytest_babyai.finetuning.failures import DatasetError
-from pytest_babyai.finetuning.recorded import RunSource
 from pytest_babyai.finetuning.rendering import ChatRenderer
+from pytest_babyai.finetuning.sources import RunSource
 from pytest_babyai.gateway.client import import_tensorzero
 from pytest_babyai.gateway.configuration import ACT_FUNCTION, read_configuration
-from pytest_babyai.gateway.inference import NO_CACHE, InferenceRequest
+from pytest_babyai.gateway.inference import NO_CACHE, InferenceRequest, new_episode_id
 from pytest_babyai.gateway.wire import inference_arguments
 from pytest_babyai.records import AnswerStatus, EpisodeSpec
 from pytest_babyai.rollout import RolloutOptions, run_episode
@@ -106,6 +108,15 @@ def test_conditions_are_met_or_not(config_dir: Path) -> None:
     assert {episode.seed: episode.meets_conditions for episode in episodes} == {1: True, 2: False}
 
 
+def rendered_by_tensorzero(opened: OpenClient, stored: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        [sample] = opened.client.experimental_render_samples(
+            stored_samples=[stored], variants={ACT_FUNCTION: stored.variant_name}
+        )
+    return sample
+
+
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 requests = st.builds(
     InferenceRequest,
@@ -145,13 +156,10 @@ def test_a_chat_is_what_tensorzero_renders(
         output=JsonInferenceOutput(raw=answer, parsed=None),
         output_schema={},
     )
-    [sample] = tensorzero_client.call(
-        "experimental_render_samples",
-        stored_samples=[stored],
-        variants={ACT_FUNCTION: request.variant},
-    )
+    sample = rendered_by_tensorzero(tensorzero_client, stored)
 
-    chat = ChatRenderer(configuration_of(packaged_dir), request.variant).chat(request, answer)
+    told = inference_arguments(request, NO_CACHE)["input"]
+    chat = ChatRenderer(configuration_of(packaged_dir), request.variant).chat(told, answer)
 
     assert chat.system == sample.input.system
     assert chat.user == sample.input.messages[0].content[0].text
@@ -246,24 +254,89 @@ def test_a_template_that_cannot_be_rendered_is_named(config_dir: Path) -> None:
     request = InferenceRequest(VARIANT, "e", "m", "o")
 
     with pytest.raises(ConfigurationError) as caught:
-        ChatRenderer(configuration_of(config_dir), VARIANT).chat(request, "a")
+        ChatRenderer(configuration_of(config_dir), VARIANT).chat(
+            inference_arguments(request, NO_CACHE)["input"], "a"
+        )
 
     assert str(template) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "reason"),
-    [
-        ('type = "chat_completion"', 'type = "experimental_chain_of_thought"', "no plain"),
-        ("templates.user.path", "templates.other.path", r"templates\.user\.path"),
-    ],
-)
-def test_a_variant_of_another_kind_is_left_to_the_store(
-    config_dir: Path, old: str, new: str, reason: str
-) -> None:
+def test_a_variant_that_is_no_chat_is_refused(config_dir: Path) -> None:
     toml = config_dir / "tensorzero.toml"
-    toml.write_text(toml.read_text().replace(old, new))
+    cot = 'type = "experimental_chain_of_thought"'
+    toml.write_text(toml.read_text().replace('type = "chat_completion"', cot))
 
-    with pytest.raises(DatasetError, match=reason):
+    with pytest.raises(DatasetError, match="no plain"):
         ChatRenderer(configuration_of(config_dir), VARIANT)
+
+
+def test_arguments_without_their_template_are_refused(config_dir: Path) -> None:
+    toml = config_dir / "tensorzero.toml"
+    toml.write_text(toml.read_text().replace("templates.user.path", "templates.other.path"))
+    told = inference_arguments(InferenceRequest(VARIANT, "e", "m", "o"), NO_CACHE)["input"]
+
+    with pytest.raises(DatasetError, match="has no template 'user'"):
+        ChatRenderer(configuration_of(config_dir), VARIANT).chat(told, "a")
+
+
+OLDER_WORDS = """
+[functions.act]
+type = "json"
+system_schema = "system.json"
+user_schema = "user.json"
+output_schema = "output.json"
+
+[functions.act.variants.older]
+type = "chat_completion"
+model = "policy"
+system_template = "system.minijinja"
+user_template = "user.minijinja"
+json_mode = "on"
+"""
+TOLD = {
+    "system": {"mission": "go to the red ball"},
+    "messages": [
+        {
+            "role": "user",
+            "content": [
+                {"type": "template", "name": "user", "arguments": {"observation": "\u00fc"}}
+            ],
+        }
+    ],
+}
+
+
+def write_older_project(directory: Path) -> None:
+    """A function of the older syntax, its mission in the system message."""
+    directory.mkdir()
+    schema = {"type": "object", "properties": {}}
+    for name in ("system", "user", "output"):
+        (directory / f"{name}.json").write_text(json.dumps(schema))
+    (directory / "tensorzero.toml").write_text(OLDER_WORDS)
+    (directory / "system.minijinja").write_text("Your goal is to {{ mission }}.\n\n")
+    (directory / "user.minijinja").write_text("You see:\n{{ observation }}\n")
+
+
+def test_templates_in_the_older_words_are_rendered_as_tensorzero_does(tmp_path: Path) -> None:
+    from tensorzero.generated_types import JsonInferenceOutput, StoredInferenceJson
+
+    write_older_project(tmp_path / "config")
+    configuration = read_configuration(tmp_path / "config", None, {})
+    with embedded_client(configuration) as opened:
+        stored = StoredInferenceJson(
+            episode_id=new_episode_id(),
+            function_name=ACT_FUNCTION,
+            inference_id=new_episode_id(),
+            timestamp="2000-01-01T00:00:00Z",
+            variant_name="older",
+            input=TOLD,  # type: ignore[arg-type]
+            output=JsonInferenceOutput(raw="{}", parsed=None),
+            output_schema={},
+        )
+        sample = rendered_by_tensorzero(opened, stored)
+
+    chat = ChatRenderer(configuration, "older").chat(TOLD, "{}")
+
+    assert chat.system == sample.input.system == "Your goal is to go to the red ball.\n"
+    assert chat.user == sample.input.messages[0].content[0].text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 from contextlib import contextmanager
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_babyai.errors import ConfigurationError, SettingsError, UsageError
-from pytest_babyai.finetuning import fine_tune, job_records, tuned_variant
+from pytest_babyai.finetuning import jobs, variant
 from pytest_babyai.finetuning.failures import DatasetError, LeakageError
-from pytest_babyai.finetuning.fine_tune import FineTuning, provider_of
-from pytest_babyai.finetuning.job_records import JobRequest, JobStore
-from pytest_babyai.finetuning.tuned_variant import TunedVariantFiles, check_unseen_by_tuned
-from pytest_babyai.finetuning.waiting import Pace
+from pytest_babyai.finetuning.jobs import FineTuning, JobRequest, JobStore
+from pytest_babyai.finetuning.openai import Pace
+from pytest_babyai.finetuning.variant import (
+    TunedVariantFiles,
+    check_as_trained,
+    check_unseen_by_tuned,
+)
 from pytest_babyai.gateway.configuration import read_configuration
 from pytest_babyai.gateway.toml_files import read_toml
 from pytest_babyai.records import EpisodeSpec
@@ -35,7 +39,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_babyai.finetuning.dataset import Dataset
-    from pytest_babyai.finetuning.provider_api import Provider
+    from pytest_babyai.finetuning.openai import Provider
+    from pytest_babyai.gateway.configuration import GatewayConfiguration
 
 JOBS = "/openai/fine_tuning/jobs"
 KEY = "sk-proj-0123456789abcdefSECRET"
@@ -130,8 +135,12 @@ def test_a_job_ends_in_a_variant_with_the_templates_of_its_parent(
             "user": {"path": "../functions/act/user/history_and_observation.minijinja"},
         },
     }
-    assert lines[:2] == ["uploading 27 examples to fine-tune gpt-x", "job ftjob-abc123 started"]
-    assert lines[-1].endswith(f"pytest evals --babyai-variants={VARIANT},act_sft")
+    assert lines[0].startswith("fine-tuning gpt-x on 189 tokens for about 2 epochs")
+    assert lines[1:3] == ["uploading 27 examples to fine-tune gpt-x", "job ftjob-abc123 started"]
+    assert lines[-1].endswith(
+        f"pytest evals --babyai-model=offline_careless --babyai-variants={VARIANT},act_sft "
+        f"--babyai-reference={VARIANT}"
+    )
 
 
 def test_the_manifest_says_what_the_model_was_trained_on(loop: Loop, dataset: Dataset) -> None:
@@ -143,7 +152,67 @@ def test_the_manifest_says_what_the_model_was_trained_on(loop: Loop, dataset: Da
     assert (manifest["base_model"], manifest["model"]) == ("gpt-x", "ft:gpt-x:org::abc")
     assert manifest["data"]["train"]["sha256"] == dataset.card.train.sha256
     assert [seed for seed, _ in manifest["episodes"]["goto"]] == list(range(10))
-    assert set(loop.files.training_record().layouts) == set(dataset.card.layouts)
+    assert manifest["data"]["source"]["model_setting"] == "offline_careless"
+
+
+def test_the_manifest_has_the_hyperparameters_that_the_provider_chose(
+    loop: Loop, dataset: Dataset
+) -> None:
+    chosen = {"n_epochs": 2, "batch_size": 16, "learning_rate_multiplier": "auto"}
+    method = {"type": "supervised", "supervised": {"hyperparameters": chosen}}
+    loop.fake.states = [
+        {"status": "succeeded", "fine_tuned_model": "ft:x", "method": method, "seed": 7}
+    ]
+
+    loop.run(dataset)
+
+    job = json.loads(loop.files.manifest.read_text())["job"]
+    assert job["hyperparameters"] == {"n_epochs": 2, "batch_size": 16, "seed": 7}
+
+
+def test_before_a_job_costs_money_it_is_asked_for(loop: Loop, dataset: Dataset) -> None:
+    asked: list[str] = []
+
+    def refuse(line: str) -> None:
+        asked.append(line)
+        raise SettingsError("not started")
+
+    tuning = dataclasses.replace(loop.fine_tuning(), confirm=refuse)
+    with pytest.raises(SettingsError, match="not started"):
+        list(tuning.run(dataset, request_of(dataset)))
+
+    assert "189 tokens" in asked[0]
+    assert loop.fake.sent("POST", "/openai/files") == []
+
+
+def configuration_with_student(loop: Loop, dataset: Dataset) -> GatewayConfiguration:
+    loop.run(dataset)
+    return read_configuration(loop.config_dir, "offline", {"OPENAI_API_KEY": KEY})
+
+
+def test_the_variant_and_its_teacher_are_played_on_the_model_that_taught(
+    loop: Loop, dataset: Dataset
+) -> None:
+    configuration = configuration_with_student(loop, dataset)
+
+    check_as_trained(configuration, "offline_careless", [VARIANT, "act_sft"])
+    check_as_trained(configuration, "offline", ["act_sft", "baseline"])
+    check_as_trained(configuration, "offline", [VARIANT])
+    with pytest.raises(SettingsError, match="give --babyai-model=offline_careless, or leave"):
+        check_as_trained(configuration, "offline", [VARIANT, "act_sft"])
+
+
+def test_the_variant_is_played_with_the_prompts_that_it_has_learned(
+    loop: Loop, dataset: Dataset
+) -> None:
+    configuration_with_student(loop, dataset)
+    with (loop.config_dir / "functions/act/system/rules.minijinja").open("a") as template:
+        template.write("More.")
+    changed = read_configuration(loop.config_dir, "offline", {"OPENAI_API_KEY": KEY})
+
+    check_as_trained(changed, "offline_careless", [VARIANT])
+    with pytest.raises(ConfigurationError, match="template system changed since act_sft was"):
+        check_as_trained(changed, "offline_careless", ["act_sft"])
 
 
 def test_no_file_holds_the_key(loop: Loop, dataset: Dataset) -> None:
@@ -311,7 +380,7 @@ def test_a_job_that_succeeded_without_a_model_is_not_picked_up(
 def test_a_full_disk_is_told_before_a_job_is_started(
     loop: Loop, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_records, "replace_file", full)
+    monkeypatch.setattr(jobs, "replace_file", full)
 
     assert "No space left on device; jobs are kept in" in loop.refusal(dataset)
     assert loop.num_jobs() == 0
@@ -321,7 +390,7 @@ def test_a_disk_that_is_full_at_the_end_loses_no_model(
     loop: Loop, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(tuned_variant, "replace_file", full)
+        patch.setattr(variant, "replace_file", full)
         assert "ft:gpt-x:org::abc is kept by openai" in loop.refusal(dataset)
 
     loop.run(dataset)
@@ -340,12 +409,12 @@ def test_templates_that_changed_since_the_data_are_refused(loop: Loop, dataset: 
 
 
 @pytest.mark.parametrize(
-    ("variant", "reason"), [("baseline", "declares a variant 'baseline'"), ("a b", "no name")]
+    ("name", "reason"), [("baseline", "declares a variant 'baseline'"), ("a b", "no name")]
 )
 def test_a_name_that_cannot_be_used_is_refused(
-    loop: Loop, dataset: Dataset, variant: str, reason: str
+    loop: Loop, dataset: Dataset, name: str, reason: str
 ) -> None:
-    request = request_of(dataset, variant=variant)
+    request = request_of(dataset, variant=name)
 
     with pytest.raises(SettingsError, match=reason):
         list(loop.fine_tuning().run(dataset, request))
@@ -365,7 +434,7 @@ def test_a_fine_tuned_variant_may_be_replaced_by_one_of_its_name(
 
 def test_a_record_that_cannot_be_read_is_no_job(loop: Loop, dataset: Dataset) -> None:
     loop.run(dataset)
-    loop.jobs.path_of(loop.jobs.records()[0]).write_text("{")
+    (loop.jobs.directory / "ftjob-abc123.json").write_text("{")
 
     assert loop.jobs.records() == []
 
@@ -379,7 +448,7 @@ def test_the_fine_tuned_variant_plays_nothing_that_it_was_trained_on(
 
     played = Episodes([recorded(seed, fingerprint=None) for seed in range(5)])
     path = tmp_path / "own.jsonl"
-    write_dataset(curate(played, parse_conditions(["num_steps>0"]), environments), path)
+    write_dataset(curate(played, parse_conditions(["steps>0"]), environments), path)
     dataset = read_dataset(path)
     check = [EpisodeSpec("act_sft", "goto", 3), EpisodeSpec("act_sft", "goto", 200)]
     check_unseen_by_tuned(loop.config_dir, check, environments(0))
@@ -408,17 +477,5 @@ def test_a_variant_without_its_manifest_is_not_evaluated(
         )
 
 
-@pytest.mark.parametrize(
-    ("model", "provider"),
-    [
-        ("babyai-offline", "offline"),
-        ("ft:babyai-offline:pytest-babyai::1234", "offline"),
-        ("gpt-4.1-nano-2025-04-14", "openai"),
-    ],
-)
-def test_the_model_says_who_fine_tunes_it(model: str, provider: str) -> None:
-    assert provider_of(model) == provider
-
-
 def test_the_paces_know_every_provider() -> None:
-    assert set(fine_tune._PACES) == {"openai", "offline"}
+    assert set(jobs._PACES) == {"openai", "offline"}

@@ -16,16 +16,16 @@ from pytest_babyai.gateway.configuration import (
     CONFIGURATION_FILE,
     FINE_TUNED_MODEL,
 )
-from pytest_babyai.gateway.toml_files import TomlFile, dotted_lines, read_toml, tables
+from pytest_babyai.gateway.toml_files import TomlFile, read_toml, tables, to_toml
 from pytest_babyai.journal.files import replace_file
 from pytest_babyai.journal.provenance import installed_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from pytest_babyai.environment import Environment
-    from pytest_babyai.finetuning.card import DataCard
-    from pytest_babyai.finetuning.job_records import JobRecord
+    from pytest_babyai.finetuning.dataset import DataCard
+    from pytest_babyai.finetuning.jobs import JobRecord
     from pytest_babyai.gateway.configuration import GatewayConfiguration
     from pytest_babyai.gateway.toml_files import Tree
     from pytest_babyai.records import EpisodeSpec
@@ -37,6 +37,7 @@ _NAME = re.compile(r"[A-Za-z][\w.-]*")
 _COMMENT: Final = f"""\
 # A fine-tuned model, written by `python -m pytest_babyai finetune`: {FINE_TUNED_MODEL}.json says
 # what it was trained on. It plays together with the model that --babyai-model names.
+
 """
 _PROVIDERS: Final[dict[str, dict[str, str]]] = {
     "openai": {"type": "openai", "api_key_location": "env::OPENAI_API_KEY"},
@@ -65,11 +66,14 @@ class TunedVariantFiles:
         """Makes sure that the files may be written.
 
         Raises:
-            SettingsError: One of them is there, and is not to be replaced.
+            SettingsError: One of them is there, and is not to be replaced; or cannot be written.
         """
         present = [path for path in (self.toml, self.manifest) if path.exists()]
         if present and not force:
             raise SettingsError(f"{present[0]} exists already; --force replaces it")
+        directory = next(path for path in self.toml.parents if path.exists())
+        if not os.access(directory, os.W_OK):
+            raise SettingsError(f"{directory}: not writable; the fine-tuned variant is kept there")
 
     def holds(self, record: JobRecord) -> bool:
         """Whether they are those of a job."""
@@ -79,6 +83,12 @@ class TunedVariantFiles:
         except (OSError, ValueError, LookupError, TypeError):
             return False
 
+    def variants(self) -> list[str]:
+        """Returns the variants that the files declare, none where there are no files."""
+        if not self.toml.is_file():
+            return []
+        return list(tables(read_toml(self.toml).tree, "functions", ACT_FUNCTION, "variants"))
+
     def write(self, record: JobRecord) -> None:
         """Writes model, variant and manifest.
 
@@ -86,9 +96,7 @@ class TunedVariantFiles:
             FineTuningError: They cannot be written.
             ConfigurationError: The parent variant is no longer declared.
         """
-        text = _COMMENT + "".join(
-            f"{line}\n" for line in _toml_lines(record, self._parent(record.request.card.variant))
-        )
+        text = _COMMENT + to_toml(_tree(record, self._parent(record.request.card.variant)))
         manifest = json.dumps(_manifest(record), indent=2, ensure_ascii=False) + "\n"
         try:
             self.toml.parent.mkdir(parents=True, exist_ok=True)
@@ -102,19 +110,22 @@ class TunedVariantFiles:
                 "command writes the files once they can be written"
             ) from None
 
-    def training_record(self) -> TrainingRecord:
+    def read_manifest(self) -> dict[str, Any]:
         """Reads what the fine-tuned variant was trained on.
 
         Raises:
             ConfigurationError: The manifest is missing or damaged.
         """
         try:
-            manifest = json.loads(self.manifest.read_bytes())
-            return TrainingRecord.from_plain(str(manifest["variant"]), manifest["episodes"])
+            manifest: dict[str, Any] = json.loads(self.manifest.read_bytes())
+            TrainingRecord.from_plain(str(manifest["variant"]), manifest["episodes"])
+            dict(manifest["data"]["source"]["template_hashes"])
         except FileNotFoundError:
             reason = "no such file"
         except (OSError, ValueError, LookupError, TypeError) as error:
             reason = f"no manifest: {type(error).__name__}"
+        else:
+            return manifest
         raise ConfigurationError(
             f"{self.manifest}: {reason}; without it nothing says what the model of {self.toml} was "
             "trained on, and whether an evaluation of it is fair; fine-tune anew, with --force"
@@ -142,17 +153,18 @@ def _only_variant(tree: Tree, name: str) -> Tree:
     return {"functions": {ACT_FUNCTION: {"variants": {name: table}}}}
 
 
-def _toml_lines(record: JobRecord, parent: Tree) -> Iterator[str]:
+def _tree(record: JobRecord, parent: Tree) -> Tree:
     provider = record.request.provider
-    yield ""
-    yield from dotted_lines(("models", FINE_TUNED_MODEL), {"routing": [provider]})
-    yield "timeouts.non_streaming.total_ms = 60_000"
-    yield ""
-    table = {**_PROVIDERS[provider], "model_name": record.fine_tuned_model}
-    yield from dotted_lines(("models", FINE_TUNED_MODEL, "providers", provider), table)
-    yield ""
-    place = ("functions", ACT_FUNCTION, "variants", record.request.variant)
-    yield from dotted_lines(place, {**parent, "model": FINE_TUNED_MODEL})
+    model = {
+        "routing": [provider],
+        "timeouts": {"non_streaming": {"total_ms": 60_000}},
+        "providers": {provider: {**_PROVIDERS[provider], "model_name": record.fine_tuned_model}},
+    }
+    variant = {**parent, "model": FINE_TUNED_MODEL}
+    return {
+        "models": {FINE_TUNED_MODEL: model},
+        "functions": {ACT_FUNCTION: {"variants": {record.request.variant: variant}}},
+    }
 
 
 def _manifest(record: JobRecord) -> dict[str, Any]:
@@ -168,7 +180,7 @@ def _manifest(record: JobRecord) -> dict[str, Any]:
             "id": record.job_id,
             "provider": request.provider,
             "launched_at": record.launched_at,
-            "hyperparameters": dict(request.hyperparameters),
+            "hyperparameters": dict(record.settled or request.hyperparameters),
             "trained_tokens": record.trained_tokens,
         },
         "data": card,
@@ -194,12 +206,58 @@ def check_unseen_by_tuned(
         ConfigurationError: There is such a variant, and nothing says what it was trained on.
     """
     files = TunedVariantFiles(config_dir)
-    if not files.toml.is_file():
-        return
-    declared = tables(read_toml(files.toml).tree, "functions", ACT_FUNCTION, "variants")
+    declared = files.variants()
     planned = [(e.task, e.seed) for e in episodes if e.variant in declared]
     if planned:
-        check_unseen(files.training_record(), layouts_of(dict.fromkeys(planned), make_environment))
+        manifest = files.read_manifest()
+        record = TrainingRecord.from_plain(manifest["variant"], manifest["episodes"])
+        check_unseen(record, layouts_of(dict.fromkeys(planned), make_environment))
+
+
+def check_as_trained(
+    configuration: GatewayConfiguration, model: str | None, variants: Collection[str]
+) -> None:
+    """Makes sure that the fine-tuned variant is played as it was trained.
+
+    Its prompts have to be those that it learned from. Beside its teacher it is played on the model
+    that the teacher had then: beside another one a difference would say nothing of the training.
+
+    Args:
+        configuration: What is played.
+        model: The setting ``model`` of the run.
+        variants: The variants that are about to be played.
+
+    Raises:
+        SettingsError: The teacher would play with another model than it taught with.
+        ConfigurationError: A template changed since, or nothing says how it was trained.
+    """
+    files = TunedVariantFiles(configuration.config_dir)
+    played = [name for name in files.variants() if name in variants]
+    if not played:
+        return
+    manifest = files.read_manifest()
+    source, teacher = manifest["data"]["source"], manifest["parent"]
+    changed = _changed_parts(configuration, played[0], source["template_hashes"])
+    if changed:
+        raise ConfigurationError(
+            f"{configuration.config_dir}: {', '.join(changed)} changed since {played[0]} was "
+            "trained, and a model is played with the prompts that it has learned; put that back, "
+            "or fine-tune anew, with --force"
+        )
+    taught_with = source.get("model_setting")
+    if teacher in variants and taught_with and taught_with != model:
+        raise SettingsError(
+            f"{played[0]} has learned from {teacher} on the model {taught_with!r}, and would be "
+            f"played beside {teacher} on {model!r}, which says nothing of the training; give "
+            f"--babyai-model={taught_with}, or leave {teacher} out"
+        )
+
+
+def _changed_parts(
+    configuration: GatewayConfiguration, variant: str, then: Mapping[str, str]
+) -> list[str]:
+    now = configuration.variant_parts.get(variant, {})
+    return sorted(part for part in then if now.get(part) != then[part])
 
 
 def check_parent(configuration: GatewayConfiguration, card: DataCard, variant: str) -> None:
@@ -214,27 +272,20 @@ def check_parent(configuration: GatewayConfiguration, card: DataCard, variant: s
         SettingsError: The name is no name, or another variant's.
         DatasetError: The parent's templates are not those that the data was rendered with.
     """
-    tuned = TunedVariantFiles(configuration.config_dir).toml
-    own = (
-        tables(read_toml(tuned).tree, "functions", ACT_FUNCTION, "variants")
-        if tuned.exists()
-        else {}
-    )
     if not _NAME.fullmatch(variant):
         raise SettingsError(f"--variant: {variant!r} is no name of a variant, such as my_variant")
+    own = TunedVariantFiles(configuration.config_dir).variants()
     if variant in configuration.variants and variant not in own:
         raise SettingsError(
             f"--variant: {configuration.config_dir} declares a variant {variant!r} already; "
             "choose another name"
         )
-    now = configuration.variant_parts.get(card.variant)
-    if now is None:
+    if card.variant not in configuration.variants:
         raise DatasetError(
             f"{configuration.config_dir}: the data is of the variant {card.variant!r}, which is "
             "not declared"
         )
-    then = card.source["template_hashes"]
-    changed = sorted(part for part in then if now.get(part) != then[part])
+    changed = _changed_parts(configuration, card.variant, card.source["template_hashes"])
     if changed:
         raise DatasetError(
             f"{configuration.config_dir}: {', '.join(changed)} of variant {card.variant!r} changed "
