@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from pytest_babyai.errors import ServerStartError
-from pytest_babyai.offline.finetuning.endpoints import FineTuning
+from pytest_babyai.offline.finetuning.api import FineTuning
 from pytest_babyai.offline.policy import CARELESS, DEFAULT_SLIP_RATE, Policy
 from pytest_babyai.offline.process import MODELS_DIRECTORY
 from pytest_babyai.offline.server import (

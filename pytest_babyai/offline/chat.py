@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
+import msgspec
+from msgspec import Meta
+
+from pytest_babyai.offline.language import count_prompt_tokens, count_tokens, truncate
 from pytest_babyai.offline.prompt import Message
-from pytest_babyai.offline.tokens import count_prompt_tokens, count_tokens, truncate
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
+
+T = TypeVar("T")
+
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-MAX_CHOICES = 128
 SYSTEM_FINGERPRINT = "fp_babyai_offline"
 
-_KIND_OF_TYPE: dict[type, str] = {bool: "boolean", int: "integer", dict: "object", list: "array"}
+_PLACE = re.compile(r" - at `\$\.?(.+)`$")
+_MISSING = re.compile(r"missing required field `(\w+)`")
 
 
 class ApiError(Exception):
@@ -47,6 +55,70 @@ class ApiError(Exception):
             "code": self.code,
         }
         return {"error": error}
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """Reads a request's JSON object; parameters that mean nothing here are ignored.
+
+    Raises:
+        ApiError: The body is no such object; ``param`` names the parameter at fault.
+    """
+    try:
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            # Python's own reader takes half of a surrogate pair, which texts may hold.
+            return msgspec.convert(json.loads(body), kind)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        place, missing = _PLACE.search(text), _MISSING.search(text)
+        param = place[1] if place else (missing[1] if missing else None)
+        raise ApiError(text, param=param) from None
+    except (ValueError, RecursionError) as error:
+        raise ApiError(f"not valid JSON: {error}") from None
+
+
+class TextPart(msgspec.Struct):
+    """A part of a message's content; only text can be read here."""
+
+    text: str
+
+
+class ChatMessage(msgspec.Struct):
+    """A message as requests and training files have it."""
+
+    role: Role
+    content: str | list[TextPart] | None = None
+
+    def plain(self) -> Message:
+        """Returns the message with its content as one text."""
+        content = self.content
+        if isinstance(content, list):
+            content = "\n".join(part.text for part in content)
+        return Message(self.role, content or "")
+
+
+class _Format(msgspec.Struct):
+    type: str | None = None
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _Body(msgspec.Struct):
+    model: Annotated[str, Meta(min_length=1)]
+    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
+    n: Annotated[int, Meta(ge=1, le=128)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
+    seed: int | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    response_format: _Format | None = None
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -78,111 +150,24 @@ class ChatRequest:
 
 
 def parse_request(body: bytes) -> ChatRequest:
-    """Reads a request; parameters that mean nothing here, such as penalties, are ignored.
+    """Reads a request for chat completions.
 
     Raises:
         ApiError: The body is no JSON object or a parameter is missing or wrong.
     """
-    try:
-        fields = json.loads(body)
-    except ValueError as error:
-        message = f"The body is not valid JSON: {error}"
-        raise ApiError(message) from None
-    if not isinstance(fields, dict):
-        message = "The body has to be a JSON object."
-        raise ApiError(message)
-    model = fields.get("model")
-    if not isinstance(model, str) or not model:
-        message = "You must provide a model parameter."
-        raise ApiError(message, param="model")
-    format_type = _optional(fields, "response_format", dict, {}).get("type")
+    said = decode(body, _Body)
+    format_type = said.response_format.type if said.response_format else None
     return ChatRequest(
-        model=model,
-        messages=_messages(fields.get("messages")),
-        num_choices=_in_range(_optional(fields, "n", int, 1), "n", 1, MAX_CHOICES),
-        max_tokens=_max_tokens(fields),
-        seed=_optional(fields, "seed", int, 0),
-        temperature=_temperature(fields),
+        model=said.model,
+        messages=tuple(message.plain() for message in said.messages),
+        num_choices=said.n or 1,
+        max_tokens=said.max_completion_tokens or said.max_tokens,
+        seed=said.seed or 0,
+        temperature=said.temperature or 0.0,
         is_json=format_type in ("json_object", "json_schema"),
-        is_stream=_optional(fields, "stream", bool, False),
-        include_usage=bool(_optional(fields, "stream_options", dict, {}).get("include_usage")),
+        is_stream=bool(said.stream),
+        include_usage=bool(said.stream_options and said.stream_options.include_usage),
     )
-
-
-def _optional(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
-    value = fields.get(name)
-    if value is None:
-        return default
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        message = f"{name} has to be of type {_KIND_OF_TYPE[kind]}, not {value!r}."
-        raise ApiError(message, param=name)
-    return value
-
-
-def _in_range(value: int, name: str, low: int, high: int | None) -> int:
-    if value < low or (high is not None and value > high):
-        limits = f"from {low} to {high}" if high is not None else f"at least {low}"
-        message = f"{name} has to be {limits}, not {value}."
-        raise ApiError(message, param=name)
-    return value
-
-
-def _max_tokens(fields: dict[str, Any]) -> int | None:
-    for name in ("max_completion_tokens", "max_tokens"):
-        limit = _optional(fields, name, int, None)
-        if limit is not None:
-            return _in_range(limit, name, 1, None)
-    return None
-
-
-def _temperature(fields: dict[str, Any]) -> float:
-    value = fields.get("temperature")
-    if value is None:
-        return 0.0
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 2:  # noqa: PLR2004
-        message = f"temperature has to be a number from 0 to 2, not {value!r}."
-        raise ApiError(message, param="temperature")
-    return float(value)
-
-
-def _messages(value: Any) -> tuple[Message, ...]:
-    if not isinstance(value, list) or not value:
-        message = "messages has to be an array of at least one message."
-        raise ApiError(message, param="messages")
-    return tuple(_message(item, f"messages[{index}]") for index, item in enumerate(value))
-
-
-def _message(item: Any, where: str) -> Message:
-    role = item.get("role") if isinstance(item, dict) else None
-    if role not in ROLES:
-        message = f"{where} has to be an object with a role: {', '.join(ROLES)}."
-        raise ApiError(message, param=where)
-    return Message(role, _text(item.get("content"), where))
-
-
-def _text(content: Any, where: str) -> str:
-    text = content_text(content)
-    if text is None:
-        message = f"{where}.content has to be a text or an array of text parts."
-        raise ApiError(message, param=f"{where}.content")
-    return text
-
-
-def content_text(content: Any) -> str | None:
-    """Joins a content's parts, however it is given: a text, a list of parts, nothing.
-
-    Returns:
-        The text; None if there is anything but text.
-    """
-    if content is None or isinstance(content, str):
-        return content or ""
-    parts = content if isinstance(content, list) else [None]
-    texts = [part["text"] for part in parts if isinstance(part, dict) and _is_text(part)]
-    return "\n".join(texts) if len(texts) == len(parts) else None
-
-
-def _is_text(part: dict[str, Any]) -> bool:
-    return isinstance(part.get("text"), str)
 
 
 def unknown_model(name: str, known: Collection[str]) -> ApiError:

@@ -20,20 +20,110 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from pytest_babyai.offline.chance import Chance
-from pytest_babyai.offline.goals import Goal, next_goal
-from pytest_babyai.offline.grammar import GO_FORWARD, TURN_LEFT, TURN_RIGHT
-from pytest_babyai.offline.planning import Plan, explore, glance, is_there, work_out
+from pytest_babyai.offline.language import DROP, GO_FORWARD, PICK_UP, TOGGLE, TURN_LEFT, TURN_RIGHT
+from pytest_babyai.offline.planning import (
+    Goal,
+    Plan,
+    explore,
+    glance,
+    is_there,
+    next_goal,
+    work_out,
+)
 from pytest_babyai.offline.prompt import Message, Prompt, digest_of, read_prompt
-from pytest_babyai.offline.thoughts import think_aloud
-from pytest_babyai.offline.world import World, ahead_of
+from pytest_babyai.offline.world import World, ahead_of, offset_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_babyai.offline.grammar import Mission, View
+    from pytest_babyai.offline.language import Mission, View
+    from pytest_babyai.offline.world import Cell
+
+
+T = TypeVar("T")
+
+_MASK = (1 << 64) - 1
+
+
+class Chance:
+    """A short stream of pseudo-random numbers (SplitMix64: Steele, Lea, Flood 2014).
+
+    Python's own generator takes several times as long to be seeded as a whole answer takes.
+    """
+
+    def __init__(self, digest: int, seed: int = 0) -> None:
+        self._state = (digest ^ (seed * 0xD1342543DE82EF95)) & _MASK
+
+    def uniform(self) -> float:
+        """Returns the next number from 0 up to but without 1."""
+        self._state = (self._state + 0x9E3779B97F4A7C15) & _MASK
+        mixed = self._state
+        mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _MASK
+        return ((mixed ^ (mixed >> 31)) >> 11) / (1 << 53)
+
+    def choose(self, choices: Sequence[T]) -> T:
+        """Returns one of the choices, each as likely as any other."""
+        return choices[int(self.uniform() * len(choices))]
+
+
+def think_aloud(
+    prompt: Prompt, world: World, goal: Goal | None, targets: Sequence[Cell], plan: Plan
+) -> str:
+    """Tells what comes next, where it is, and which actions lead there."""
+    sentences = [_purpose(goal), _place(prompt, world, goal, targets), _steps(targets, goal, plan)]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _purpose(goal: Goal | None) -> str:
+    if goal is None:
+        return "I do not understand the mission, so I look around."
+    if goal.target is None:
+        return "I hold the wrong object and have to put it down first."
+    if goal.action == DROP:
+        return f"I have to drop what I carry next to the {goal.target}."
+    purpose = {PICK_UP: " and pick it up", TOGGLE: " and open it"}.get(goal.action or "", "")
+    return f"I have to get to the {goal.target}{purpose}."
+
+
+def _place(prompt: Prompt, world: World, goal: Goal | None, targets: Sequence[Cell]) -> str:
+    if goal is None or goal.target is None or prompt.view is None:
+        return ""
+    if not targets:
+        return "I have not seen it yet." if prompt.history else "I do not see it."
+    offset = offset_of(targets[0], world.pose)
+    sees = any(cell == offset and thing.fits(goal.target) for cell, thing in prompt.view.things)
+    return f"I {'see' if sees else 'remember'} it {_offset_in_words(offset)}."
+
+
+def _offset_in_words(offset: Cell) -> str:
+    right, forward = offset
+    parts = []
+    if right:
+        parts.append(f"{_count(abs(right), 'step')} {'right' if right > 0 else 'left'}")
+    if forward:
+        parts.append(f"{_count(abs(forward), 'step')} {'forward' if forward > 0 else 'behind me'}")
+    return " and ".join(parts)
+
+
+def _steps(targets: Sequence[Cell], goal: Goal | None, plan: Plan) -> str:
+    words = ", then ".join(
+        f"{action} {count} times" if (count := len(list(group))) > 1 else action
+        for action, group in groupby(plan.actions)
+    )
+    if plan.finds:
+        return f"There are {_count(plan.finds, 'cell')} I could look at: {words}."
+    if targets or (goal and goal.target is None):
+        return f"The way is: {words}."
+    return f"I try another direction: {words}."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
 
 DEFAULT_SLIP_RATE = 0.025
 """Share of the situations that are misjudged after thinking."""

@@ -14,7 +14,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_babyai.offline.grammar import (
+from pytest_babyai.offline.language import (
     ACTIONS,
     GO_FORWARD,
     Mission,

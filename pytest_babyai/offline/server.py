@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from starlette.routing import Route, Router
 
-from pytest_babyai.offline.chance import Chance
 from pytest_babyai.offline.chat import (
     Answer,
     ApiError,
@@ -25,7 +24,7 @@ from pytest_babyai.offline.chat import (
     parse_request,
     unknown_model,
 )
-from pytest_babyai.offline.policy import Policy, Reply
+from pytest_babyai.offline.policy import Chance, Policy, Reply
 from pytest_babyai.offline.prompt import digest_of
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from pytest_babyai.offline.finetuning.serving import FineTunedModels
+    from pytest_babyai.offline.finetuning.serve import FineTunedModels
 
 MODEL_NAME = "babyai-offline"
 CARELESS_MODEL_NAME = "babyai-offline-careless"

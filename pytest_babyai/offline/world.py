@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_babyai.offline.grammar import GO_FORWARD, TURN_LEFT, TURN_RIGHT, Thing
+from pytest_babyai.offline.language import GO_FORWARD, TURN_LEFT, TURN_RIGHT, Thing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_babyai.offline.grammar import View
+    from pytest_babyai.offline.language import View
 
 Cell = tuple[int, int]
 Pose = tuple[int, int, int]

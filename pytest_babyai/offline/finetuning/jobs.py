@@ -1,11 +1,12 @@
-"""Fine-tuning jobs and their events, kept in a directory.
+"""Uploaded files, fine-tuning jobs and their events, kept in a directory.
 
 The directory is the truth: the server and the trainer's process both read and write it, and a
-server started later finds what an earlier one left.
+server started later finds what an earlier one left. Files are written wholly or not at all.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import uuid
@@ -13,17 +14,169 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_babyai.offline.chat import ApiError
-from pytest_babyai.offline.finetuning.storage import (
-    append_json_line,
-    read_json,
-    read_json_lines,
-    write_json,
-)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_babyai.offline.finetuning.requests import JobRequest
+    from pytest_babyai.offline.finetuning.api import JobRequest
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replaces a file as a whole: a reader meets the old content or the new one.
+
+    Raises:
+        OSError: It cannot be written; the old content is kept.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replaces a JSON file as a whole.
+
+    Raises:
+        OSError: It cannot be written; the old content is kept.
+    """
+    write_bytes(path, json.dumps(value, indent=2, ensure_ascii=False).encode())
+
+
+def read_json(path: Path) -> Any:
+    """Returns a JSON file's content; None if there is no such file or it is no JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def append_json_line(path: Path, value: Any) -> None:
+    """Adds a line to a JSON Lines file.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with path.open("ab") as file:
+        file.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """Returns the lines of a JSON Lines file without a last one that was cut off."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    return [value for line in lines if (value := _read_line(line)) is not None]
+
+
+def _read_line(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+PURPOSE = "fine-tune"
+MAX_FILE_BYTES = 512 * 2**20
+
+_FILE_ID = re.compile(r"file-[0-9a-f]{24}")
+
+
+class FileStore:
+    """Files by their ids: the content as it came, next to OpenAI's file object."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def add(self, filename: str, purpose: str, content: bytes) -> dict[str, Any]:
+        """Keeps a file.
+
+        Returns:
+            Its file object.
+
+        Raises:
+            ApiError: The purpose is another than fine-tuning, the file is empty or too large, or
+                cannot be written (507).
+        """
+        if purpose != PURPOSE:
+            message = f"{purpose!r} is not one of [{PURPOSE!r}] - 'purpose'"
+            raise ApiError(message, param="purpose")
+        if not content:
+            raise ApiError(f"File {filename!r} is empty.", param="file")
+        if len(content) > MAX_FILE_BYTES:
+            message = f"File {filename!r} is larger than {MAX_FILE_BYTES} bytes."
+            raise ApiError(message, status=413, param="file")
+        described = _file_object(filename, len(content))
+        try:
+            write_bytes(self.path(described["id"]), content)
+            write_json(self._description(described["id"]), described)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            message = f"File {filename!r} cannot be kept in {self._directory}: {reason}"
+            raise ApiError(message, status=507) from error
+        return described
+
+    def get(self, file_id: str, *, param: str | None = "id") -> dict[str, Any]:
+        """Returns a file's object.
+
+        Raises:
+            ApiError: There is no such file (404).
+        """
+        described = read_json(self._description(file_id)) if _FILE_ID.fullmatch(file_id) else None
+        if described is None:
+            raise ApiError(f"No such File object: {file_id}", status=404, param=param)
+        file_object: dict[str, Any] = described
+        return file_object
+
+    def all(self) -> list[dict[str, Any]]:
+        """Returns every file's object, the newest first."""
+        found = [read_json(path) for path in self._directory.glob("file-*.json")]
+        described = [item for item in found if item is not None]
+        return sorted(described, key=lambda item: (item["created_at"], item["id"]), reverse=True)
+
+    def content(self, file_id: str) -> bytes:
+        """Returns a file's content.
+
+        Raises:
+            ApiError: There is no such file (404).
+        """
+        self.get(file_id)
+        return self.path(file_id).read_bytes()
+
+    def delete(self, file_id: str) -> None:
+        """Deletes a file.
+
+        Raises:
+            ApiError: There is no such file (404).
+        """
+        self.get(file_id)
+        self._description(file_id).unlink(missing_ok=True)
+        self.path(file_id).unlink(missing_ok=True)
+
+    def path(self, file_id: str) -> Path:
+        """Returns where a file's content is."""
+        return self._directory / f"{file_id}.jsonl"
+
+    def _description(self, file_id: str) -> Path:
+        return self._directory / f"{file_id}.json"
+
+
+def _file_object(filename: str, num_bytes: int) -> dict[str, Any]:
+    return {
+        "id": f"file-{uuid.uuid4().hex[:24]}",
+        "object": "file",
+        "bytes": num_bytes,
+        "created_at": int(time.time()),
+        "expires_at": None,
+        "filename": filename,
+        "purpose": PURPOSE,
+        "status": "processed",
+        "status_details": None,
+    }
+
 
 VALIDATING = "validating_files"
 QUEUED = "queued"
@@ -36,7 +189,7 @@ FINAL = (SUCCEEDED, FAILED, CANCELLED)
 MODEL_DIRECTORY = "model"
 """Where a job's trained model is, below the job's own directory; there only once it is whole."""
 
-_ID = re.compile(r"ftjob-[0-9a-f]{24}")
+_JOB_ID = re.compile(r"ftjob-[0-9a-f]{24}")
 
 
 class JobStore:
@@ -71,7 +224,7 @@ class JobStore:
         Raises:
             ApiError: There is no such job (404).
         """
-        job = self._read(job_id) if _ID.fullmatch(job_id) else None
+        job = self._read(job_id) if _JOB_ID.fullmatch(job_id) else None
         if job is None:
             message = f"Could not find fine tune: {job_id}"
             raise ApiError(message, 404, "fine_tuning_job_id", "fine_tune_not_found")

@@ -1,21 +1,25 @@
-"""What training measured: written while it runs, read back for reports and charts."""
+"""What a training measures and says while it runs; read back for reports and charts."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import time
 from typing import TYPE_CHECKING, Any
 
-from pytest_babyai.offline.finetuning.jobs import JobStore
-from pytest_babyai.offline.finetuning.storage import read_json, write_json
+import msgspec
+from msgspec.structs import replace
+
+from pytest_babyai.offline.finetuning.jobs import CANCELLED, JobStore, write_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_babyai.offline.finetuning.train import StepProgress
+
+
 METRICS_FILE = "metrics.json"
 
 
-@dataclass(frozen=True)
-class StepMetrics:
+class StepMetrics(msgspec.Struct, frozen=True):
     """One measurement during training, over the steps since the one before.
 
     Attributes:
@@ -33,8 +37,7 @@ class StepMetrics:
     learning_rate: float
 
 
-@dataclass(frozen=True)
-class EpochMetrics:
+class EpochMetrics(msgspec.Struct, frozen=True):
     """The model after an epoch, measured on chats that it does not learn from.
 
     Attributes:
@@ -55,8 +58,7 @@ class EpochMetrics:
     duration_s: float
 
 
-@dataclass(frozen=True)
-class TrainingMetrics:
+class TrainingMetrics(msgspec.Struct, frozen=True):
     """Everything that one training measured.
 
     Attributes:
@@ -88,17 +90,16 @@ def write_metrics(directory: Path, metrics: TrainingMetrics) -> None:
     Raises:
         OSError: They cannot be written.
     """
-    write_json(directory / METRICS_FILE, asdict(metrics))
+    write_bytes(directory / METRICS_FILE, msgspec.json.encode(metrics))
 
 
 def metrics_of_job(directory: Path) -> TrainingMetrics | None:
     """Returns the measurements in a job's directory; None if there are none yet."""
-    told: dict[str, Any] | None = read_json(directory / METRICS_FILE)
-    if told is None:
+    try:
+        content = (directory / METRICS_FILE).read_bytes()
+        return msgspec.json.decode(content, type=TrainingMetrics)
+    except (FileNotFoundError, msgspec.DecodeError):
         return None
-    steps = tuple(StepMetrics(**item) for item in told.pop("steps"))
-    epochs = tuple(EpochMetrics(**item) for item in told.pop("epochs"))
-    return TrainingMetrics(**told, steps=steps, epochs=epochs)
 
 
 def read_metrics(models_dir: Path, name: str) -> TrainingMetrics | None:
@@ -138,3 +139,102 @@ def checkpoints(job: dict[str, Any], jobs: JobStore) -> list[dict[str, Any]]:
         },
     }
     return [checkpoint]
+
+
+REPORTS_PER_TRAINING = 100
+
+
+class CancelledError(Exception):
+    """Somebody cancelled the job, maybe through another server than the one that trains."""
+
+
+class Progress:
+    """Keeps what is told of one training.
+
+    Args:
+        jobs: Where the job is kept.
+        job_id: The job.
+        described: The training without any measurement; what an earlier process measured of the
+            epochs it finished is added.
+    """
+
+    def __init__(self, jobs: JobStore, job_id: str, described: TrainingMetrics) -> None:
+        self._jobs = jobs
+        self._job_id = job_id
+        self._metrics = self._with_earlier(described)
+        self._since_report: list[StepProgress] = []
+        self._last_step: tuple[int, float] | None = None
+
+    def _with_earlier(self, described: TrainingMetrics) -> TrainingMetrics:
+        earlier = metrics_of_job(self._jobs.directory(self._job_id))
+        if earlier is None or not earlier.epochs:
+            return described
+        steps = tuple(item for item in earlier.steps if item.step <= earlier.epochs[-1].step)
+        return replace(described, steps=steps, epochs=earlier.epochs)
+
+    @property
+    def duration_s(self) -> float:
+        """Time that the epochs finished so far took."""
+        return self._metrics.epochs[-1].duration_s if self._metrics.epochs else 0.0
+
+    def step(self, done: StepProgress) -> None:
+        """Notes a step; every hundredth part of the training is told.
+
+        Raises:
+            CancelledError: The job was cancelled.
+            OSError: It cannot be written.
+        """
+        self._since_report.append(done)
+        if done.step % max(1, done.num_steps // REPORTS_PER_TRAINING) and done.step > 1:
+            return
+        noted, self._since_report = self._since_report, []
+        measured = StepMetrics(
+            step=done.step,
+            epoch=done.epoch,
+            train_loss=sum(item.loss for item in noted) / len(noted),
+            train_token_accuracy=sum(item.token_accuracy for item in noted) / len(noted),
+            learning_rate=done.learning_rate,
+        )
+        self._metrics = replace(self._metrics, steps=(*self._metrics.steps, measured))
+        self._tell_step(measured, done.num_steps)
+
+    def _tell_step(self, measured: StepMetrics, num_steps: int) -> None:
+        if self._jobs.get(self._job_id)["status"] == CANCELLED:
+            raise CancelledError
+        self._jobs.add_event(
+            self._job_id,
+            f"Step {measured.step}/{num_steps}: training loss={measured.train_loss:.3f}",
+            data={
+                "step": measured.step,
+                "total_steps": num_steps,
+                "train_loss": measured.train_loss,
+                "train_mean_token_accuracy": measured.train_token_accuracy,
+            },
+        )
+        now_s = time.time()
+        if self._last_step is not None:
+            last, told_s = self._last_step
+            pace_s = (now_s - told_s) / max(1, measured.step - last)
+            left_s = pace_s * (num_steps - measured.step)
+            self._jobs.update(self._job_id, estimated_finish=int(now_s + left_s))
+        self._last_step = measured.step, now_s
+
+    def epoch(self, measured: EpochMetrics) -> None:
+        """Notes an epoch.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        self._metrics = replace(self._metrics, epochs=(*self._metrics.epochs, measured))
+        write_metrics(self._jobs.directory(self._job_id), self._metrics)
+        self._jobs.add_event(
+            self._job_id,
+            f"Epoch {measured.epoch}/{self._metrics.num_epochs}: validation loss="
+            f"{measured.valid_loss:.3f}, action accuracy={measured.valid_action_accuracy:.3f}",
+            data={
+                "step": measured.step,
+                "full_valid_loss": measured.valid_loss,
+                "full_valid_mean_token_accuracy": measured.valid_token_accuracy,
+                "full_valid_action_accuracy": measured.valid_action_accuracy,
+            },
+        )

@@ -143,6 +143,18 @@ def _merge(ids: list[int], pair: Pair, merged: int) -> list[int]:
     return result
 
 
+def shorten(prompt: list[int], max_length: int) -> list[int]:
+    """Cuts tokens out of a prompt that is too long.
+
+    The first quarter of what is kept is the prompt's beginning, where the task is told, and the
+    rest its end, where the latest events are.
+    """
+    if len(prompt) <= max_length:
+        return prompt
+    num_first = max_length // 4
+    return prompt[:num_first] + prompt[num_first - max_length :]
+
+
 def learn_tokenizer(
     prompts: Sequence[Sequence[Message]],
     answers: Sequence[str],

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_babyai.errors import SettingsError
 from pytest_babyai.finetuning import dataset as dataset_module
-from pytest_babyai.finetuning.chats import read_chats
+from pytest_babyai.finetuning.chats import Chat, read_chats
 from pytest_babyai.finetuning.conditions import parse_conditions
 from pytest_babyai.finetuning.curation import curate
 from pytest_babyai.finetuning.dataset import (
@@ -21,6 +23,8 @@ from pytest_babyai.finetuning.dataset import (
 )
 from pytest_babyai.finetuning.failures import DatasetError
 from pytest_babyai.finetuning.leakage import Layout, TrainingEpisode, TrainingSet
+from pytest_babyai.finetuning.sources import RecordedStep
+from pytest_babyai.records import AnswerStatus
 from tests.unit.finetuning.finetuning_samples import (
     Episodes,
     dataset_at,
@@ -208,3 +212,97 @@ def test_a_card_survives_json(tmp_path: Path) -> None:
     again = type(dataset.card).from_plain(json.loads(json.dumps(dataset.card.to_plain())))
 
     assert again.to_plain() == dataset.card.to_plain()
+
+
+def published_format_errors(content: bytes) -> Counter[str]:
+    """Counts what OpenAI's published check of chat data for fine-tuning counts."""
+    errors: Counter[str] = Counter()
+    for line in content.decode().splitlines():
+        example = json.loads(line)
+        if not isinstance(example, dict):
+            errors["data_type"] += 1
+            continue
+        messages = example.get("messages") or []
+        errors["missing_messages_list"] += not messages
+        for message in messages:
+            errors["message_missing_key"] += not {"role", "content"} <= message.keys()
+            errors["message_unrecognized_key"] += not message.keys() <= {
+                *("role", "content", "name", "function_call", "weight")
+            }
+            errors["unrecognized_role"] += message.get("role") not in {
+                *("system", "user", "assistant", "function")
+            }
+            content_ = message.get("content")
+            errors["missing_content"] += not content_ or not isinstance(content_, str)
+        roles = [message.get("role") for message in messages]
+        errors["example_missing_assistant_message"] += "assistant" not in roles
+    return +errors
+
+
+def test_the_published_checks_of_the_format_pass(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    dataset_at(path)
+
+    for file in DatasetPaths(path).all()[:2]:
+        assert published_format_errors(file.read_bytes()) == Counter()
+        assert all(line.endswith("}") for line in file.read_text().splitlines())
+
+
+def test_training_and_validation_share_no_prompt(tmp_path: Path) -> None:
+    shared = Chat("Play.", "the same prompt", '{"action": "go forward"}')
+    episodes = [
+        dataclasses.replace(
+            recorded(seed),
+            steps=(*recorded(seed).steps, RecordedStep(AnswerStatus.VALID, "go forward", shared)),
+        )
+        for seed in range(10)
+    ]
+    curated = curate(Episodes(episodes), parse_conditions(["progression>=1"]), environments)
+
+    card = write_dataset(curated, tmp_path / "data.jsonl", val_fraction=0.3)
+
+    dataset = read_dataset(tmp_path / "data.jsonl")
+    train = {chat.prompt for chat in read_chats(dataset.train, "train")}
+    validation = {
+        chat.prompt for chat in read_chats(dataset.validation, "validation", min_examples=0)
+    }
+    assert shared.prompt in train
+    assert not train & validation
+    assert card.contents["dropped_steps"] == {"validation prompt that training has too": 3}
+    assert card.validation is not None
+    assert card.validation.num_examples == 9
+
+
+def test_preference_pairs_are_written_and_read(tmp_path: Path) -> None:
+    def steps(text: str, answer: str) -> tuple[RecordedStep, ...]:
+        return (RecordedStep(AnswerStatus.VALID, answer, Chat("S", text, f'["{answer}"]')),)
+
+    episodes = [
+        recorded(
+            seed, episode_id=f"{seed} {meets}", meets_conditions=meets, steps=steps(str(seed), a)
+        )
+        for seed in range(12)
+        for meets, a in ((True, "turn left"), (False, "drop"))
+    ]
+    curated = curate(
+        Episodes(episodes), parse_conditions(["progression>=1"]), environments, kind="dpo"
+    )
+
+    card = write_dataset(curated, tmp_path / "data.jsonl", val_fraction=0.1)
+
+    dataset = read_dataset(tmp_path / "data.jsonl")
+    assert dataset.card.kind == "dpo"
+    first = json.loads(dataset.train.splitlines()[0])
+    assert first == {
+        "input": {
+            "messages": [
+                {"role": "system", "content": "S"},
+                {"role": "user", "content": first["input"]["messages"][1]["content"]},
+            ]
+        },
+        "preferred_output": [{"role": "assistant", "content": '["turn left"]'}],
+        "non_preferred_output": [{"role": "assistant", "content": '["drop"]'}],
+    }
+    assert next(line for line in card.lines() if "training" in line).startswith(
+        "training: 11 preference pairs of 11 episodes"
+    )

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from pytest_babyai.offline.finetuning.endpoints import FineTuning
-from pytest_babyai.offline.finetuning.examples import Example
-from pytest_babyai.offline.finetuning.supervisor import Supervisor
+from pytest_babyai.offline.finetuning.api import FineTuning
+from pytest_babyai.offline.finetuning.chats import Example
+from pytest_babyai.offline.finetuning.worker import Supervisor
 from pytest_babyai.offline.prompt import Message
 from pytest_babyai.offline.server import MODEL_NAME, Application, ServedModels
 

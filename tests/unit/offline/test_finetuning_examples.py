@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pytest_babyai.offline.finetuning.examples import (
+from pytest_babyai.offline.finetuning.chats import (
     ExamplesError,
     count_example_tokens,
     read_examples,
@@ -40,10 +40,16 @@ def test_a_content_of_parts_is_joined() -> None:
     [
         (b'{"messages": [', "not valid JSON"),
         (b"\xff", "not valid JSON"),
-        (b"[]", 'a chat has to be an object with "messages"'),
-        (b'{"messages": []}', 'a chat has to be an object with "messages"'),
-        (b'{"messages": [{"role": "pirate", "content": "x"}]}', "messages[0] has to be an object"),
-        (b'{"messages": [{"role": "user", "content": 3}]}', "messages[0].content has to be"),
+        (b"[]", "Expected `object`, got `array`"),
+        (b'{"messages": []}', "Expected `array` of length >= 1 - at `$.messages`"),
+        (
+            b'{"messages": [{"role": "pirate", "content": "x"}]}',
+            "Invalid enum value 'pirate' - at `$.messages[0].role`",
+        ),
+        (
+            b'{"messages": [{"role": "user", "content": 3}]}',
+            "got `int` - at `$.messages[0].content`",
+        ),
         (b'{"messages": [{"role": "user", "content": "x"}]}', "not the user's"),
         (b'{"messages": [{"role": "assistant", "content": "x"}]}', "no message before the answer"),
         (

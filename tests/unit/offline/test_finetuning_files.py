@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_babyai.offline.finetuning import files as files_module
+from pytest_babyai.offline.finetuning import jobs as files_module
 from tests.unit.offline.finetuning_samples import Client, error_of
 
 if TYPE_CHECKING:

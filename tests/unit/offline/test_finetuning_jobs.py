@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_babyai.offline.finetuning import endpoints, jobs
-from pytest_babyai.offline.finetuning.storage import FileLock, write_json
+from pytest_babyai.offline.finetuning import api, jobs
+from pytest_babyai.offline.finetuning.jobs import write_json
+from pytest_babyai.offline.finetuning.worker import lock_of
 from tests.unit.offline.finetuning_samples import (
     DEADLINE_S,
     Client,
@@ -38,7 +39,7 @@ SLEEP = "import time; time.sleep(600)"
 def torch_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets jobs be launched where there is no PyTorch: these trainers do without."""
     if find_spec("torch") is None:
-        monkeypatch.setattr(endpoints, "LIBRARIES", ())
+        monkeypatch.setattr(api, "LIBRARIES", ())
 
 
 @pytest.fixture
@@ -129,7 +130,7 @@ def test_an_unknown_file_is_not_found(offline: Client, param: str) -> None:
 def test_without_pytorch_the_extra_is_named(
     offline: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoints, "LIBRARIES", ("a_library_that_is_missing",))
+    monkeypatch.setattr(api, "LIBRARIES", ("a_library_that_is_missing",))
     body = {"model": "babyai-offline", "training_file": offline.upload(CHATS)}
     assert error_of(offline.request("POST", JOBS, json=body), 400)["message"] == (
         "Fine-tuning with the offline model needs a_library_that_is_missing: "
@@ -230,7 +231,7 @@ def test_a_job_that_nobody_asks_about_is_left_alone(serve: Serve) -> None:
     first.close()
     second = serve("import sys; sys.exit(3)")
     assert [job["status"] for job in second.get(JOBS)["data"]] == ["validating_files"]
-    assert FileLock(second.tuning.jobs.directory(job_id) / "lock").acquire()
+    assert lock_of(second.tuning.jobs.directory(job_id)) is not None
 
 
 def test_a_job_of_a_server_that_runs_is_left_to_it(serve: Serve) -> None:

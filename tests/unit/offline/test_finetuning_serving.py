@@ -18,9 +18,9 @@ import pytest
 
 from pytest_babyai.offline import OfflineServer
 from pytest_babyai.offline.chat import ChatRequest
-from pytest_babyai.offline.finetuning import serving
+from pytest_babyai.offline.finetuning import serve
+from pytest_babyai.offline.finetuning.jobs import write_json
 from pytest_babyai.offline.finetuning.metrics import read_metrics
-from pytest_babyai.offline.finetuning.storage import write_json
 from tests.unit.offline.finetuning_samples import (
     ANIMALS,
     DEADLINE_S,
@@ -191,7 +191,7 @@ def test_a_model_whose_files_are_broken_tells_it(
 def test_without_pytorch_a_model_names_the_extra(
     later: Client, job: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "LIBRARY", "a_library_that_is_missing")
+    monkeypatch.setattr(serve, "LIBRARY", "a_library_that_is_missing")
     error = error_of(later.ask(job["fine_tuned_model"], HELD_OUT[0]), 500)
     assert error["message"].endswith("needs PyTorch: pip install 'pytest-babyai[finetune]'")
 
@@ -203,7 +203,7 @@ def test_only_some_models_stay_loaded(
     other = {**job, "id": other_id, "fine_tuned_model": "ft:other"}
     shutil.copytree(models_dir / "jobs" / job["id"], models_dir / "jobs" / other_id)
     write_json(models_dir / "jobs" / other_id / "job.json", other)
-    monkeypatch.setattr(serving, "MAX_LOADED", 1)
+    monkeypatch.setattr(serve, "MAX_LOADED", 1)
     try:
         answers = [
             content_of(later.ask(name, HELD_OUT[0]))
@@ -238,16 +238,16 @@ def test_a_cancelled_training_leaves_no_model(offline: Client) -> None:
 
 WAITS_AFTER_AN_EPOCH = """
 import sys, threading
-from pytest_babyai.offline.finetuning import run, trainer
+from pytest_babyai.offline.finetuning import train, worker
 
-keep = run._keep
+keep = train._keep
 
 def keep_and_wait(*arguments):
     keep(*arguments)
     threading.Event().wait()
 
-run._keep = keep_and_wait
-sys.exit(trainer.main(sys.argv[1:]))
+train._keep = keep_and_wait
+sys.exit(worker.main(sys.argv[1:]))
 """
 
 

@@ -14,27 +14,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_babyai.offline.finetuning.batches import EncodedChat
     from pytest_babyai.offline.finetuning.model import LanguageModel
-    from pytest_babyai.offline.finetuning.training import StepProgress
+    from pytest_babyai.offline.finetuning.train import EncodedChat, StepProgress
 
 pytestmark = needs_torch
 
 if find_spec("torch") is not None:
     import torch
 
-    from pytest_babyai.offline.finetuning.batches import batches, encode, shorten
-    from pytest_babyai.offline.finetuning.generation import Ask, generate
-    from pytest_babyai.offline.finetuning.model import LanguageModel
-    from pytest_babyai.offline.finetuning.network import Cache, Network, NetworkSize, prompt_mask
-    from pytest_babyai.offline.finetuning.run import action_accuracy, action_of
-    from pytest_babyai.offline.finetuning.serving import Question
-    from pytest_babyai.offline.finetuning.tokenizer import END, PAD, learn_tokenizer
-    from pytest_babyai.offline.finetuning.training import (
+    from pytest_babyai.offline.finetuning.model import (
+        Ask,
+        Cache,
+        LanguageModel,
+        Network,
+        NetworkSize,
+        generate,
+        prompt_mask,
+    )
+    from pytest_babyai.offline.finetuning.serve import Question
+    from pytest_babyai.offline.finetuning.tokenizer import END, PAD, learn_tokenizer, shorten
+    from pytest_babyai.offline.finetuning.train import (
         Training,
         TrainingPlan,
+        action_accuracy,
+        action_of,
+        batches,
         choose_batch_size,
         choose_num_epochs,
+        encode,
         evaluate,
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_babyai.offline.grammar import (
+from pytest_babyai.offline.language import (
     Clause,
     Thing,
     View,

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_babyai.environment import TASKS, environment_factory
 from pytest_babyai.offline import OfflineServer
-from pytest_babyai.offline.grammar import ACTIONS
+from pytest_babyai.offline.language import ACTIONS
 from pytest_babyai.offline.policy import Policy
 from pytest_babyai.offline.prompt import Message, read_prompt
 

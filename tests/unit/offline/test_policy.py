@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from pytest_babyai.offline.grammar import ACTIONS
+from pytest_babyai.offline.language import ACTIONS
 from pytest_babyai.offline.policy import CARELESS, HASTE, INVENTED_ACTIONS, Policy
 from pytest_babyai.offline.prompt import Message
 

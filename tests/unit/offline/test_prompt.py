@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_babyai.offline.grammar import parse_mission, parse_view
+from pytest_babyai.offline.language import parse_mission, parse_view
 from pytest_babyai.offline.prompt import Message, Prompt, read_prompt
 
 FIRST = "a wall 3 steps forward\na red ball 2 steps left"

@@ -3,14 +3,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_babyai.offline.prompt import Message
-from pytest_babyai.offline.tokens import (
+from pytest_babyai.offline.language import (
     TOKENS_PER_MESSAGE,
     TOKENS_PER_REPLY,
     count_prompt_tokens,
     count_tokens,
     truncate,
 )
+from pytest_babyai.offline.prompt import Message
 
 
 def test_words_numbers_and_signs_are_counted() -> None:

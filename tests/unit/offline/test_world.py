@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pytest_babyai.offline.grammar import Thing, parse_view
+from pytest_babyai.offline.language import Thing, parse_view
 from pytest_babyai.offline.world import World, offset_of
 
 RED_BALL = Thing("ball", "red")

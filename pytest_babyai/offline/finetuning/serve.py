@@ -194,7 +194,7 @@ class _Worker:
 
 def _load(served: ServedModel) -> LanguageModel:
     from pytest_babyai.offline.finetuning.model import LanguageModel  # imports PyTorch
-    from pytest_babyai.offline.finetuning.run import use_cores
+    from pytest_babyai.offline.finetuning.train import use_cores
 
     use_cores(MAX_THREADS)
     return LanguageModel.load(served.directory)

@@ -8,6 +8,7 @@ server that is not asked leaves it alone.
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import signal
@@ -19,13 +20,34 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from pytest_babyai.offline.finetuning.jobs import CANCELLED, FINAL, QUEUED, VALIDATING
-from pytest_babyai.offline.finetuning.storage import FileLock
+from filelock import FileLock, Timeout
+
+from pytest_babyai.offline.finetuning.chats import (
+    ExamplesError,
+    count_example_tokens,
+    read_examples,
+    require_enough,
+    split,
+)
+from pytest_babyai.offline.finetuning.jobs import (
+    CANCELLED,
+    FINAL,
+    MODEL_DIRECTORY,
+    QUEUED,
+    RUNNING,
+    SUCCEEDED,
+    VALIDATING,
+    FileStore,
+    JobStore,
+    model_name,
+)
+from pytest_babyai.offline.finetuning.metrics import CancelledError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from pytest_babyai.offline.finetuning.jobs import JobStore
+    from pytest_babyai.offline.finetuning.chats import Example
+
 
 STOP_TIMEOUT_S = 10.0
 
@@ -34,7 +56,7 @@ _BOOTSTRAP = """\
 import sys
 sys.path[:] = [path for path in sys.path if path]
 sys.path.append({root!r})
-from pytest_babyai.offline.finetuning.trainer import main
+from pytest_babyai.offline.finetuning.worker import main
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -43,6 +65,16 @@ def trainer_command(models_dir: Path, job_id: str) -> list[str]:
     """Returns the command that trains one job's model."""
     bootstrap = _BOOTSTRAP.format(root=str(Path(__file__).resolve().parents[3]))
     return [sys.executable, "-c", bootstrap, str(models_dir), job_id]
+
+
+def lock_of(directory: Path) -> FileLock | None:
+    """Returns the lock of a job, held by one process at a time until that ends; None if taken."""
+    lock = FileLock(directory / "lock", thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return None
+    return lock
 
 
 class Supervisor:
@@ -64,9 +96,9 @@ class Supervisor:
 
     def submit(self, job_id: str) -> bool:
         """Puts a job in the queue; tells whether it was free to be taken by this server."""
-        lock = FileLock(self._jobs.directory(job_id) / "lock")
         with self._changing:
-            if job_id in self._locks or not lock.acquire():
+            lock = None if job_id in self._locks else lock_of(self._jobs.directory(job_id))
+            if lock is None:
                 return False
             self._locks[job_id] = lock
             if self._thread is None:
@@ -156,3 +188,111 @@ def _reason(status: int, errors: IO[bytes]) -> str:
     ended = f"with exit code {status}" if status >= 0 else f"by {signal.Signals(-status).name}"
     detail = f": {said[-1]}" if said else ""
     return f"The trainer's process was ended {ended}{detail}"
+
+
+NICENESS = 10
+VALID_SHARE = 0.05
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Trains the model of one job.
+
+    Args:
+        arguments: The directory of files and jobs, and the job's id.
+
+    Returns:
+        The exit code: 0 if the job has its final status, 1 if the server has to give it one; the
+        reason is then the last line on standard error.
+    """
+    models_dir, job_id = Path(arguments[0]), arguments[1]
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)  # whoever asks the server goes first
+    try:
+        run_job(models_dir, job_id)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the job has to tell it
+        print(_one_line(error), file=sys.stderr)  # noqa: T201 - the server reads it
+        return 1
+    return 0
+
+
+def _end_with_input() -> None:
+    while sys.stdin.buffer.read(4096):
+        pass
+    os._exit(1)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "The disk is full: the model cannot be kept. Models trained before are untouched."
+    if isinstance(error, MemoryError):
+        return "Not enough memory to train the model."
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def run_job(models_dir: Path, job_id: str) -> None:
+    """Validates a job's files, trains its model and keeps it.
+
+    A job whose files are at fault fails; one that is cancelled meanwhile is left at that.
+
+    Raises:
+        OSError: The model or the job cannot be written.
+    """
+    jobs, files = JobStore(models_dir / "jobs"), FileStore(models_dir / "files")
+    job = jobs.update(job_id, status=VALIDATING)
+    jobs.add_event(job_id, f"Validating training file: {job['training_file']}")
+    try:
+        train, valid = load_examples(job, files)
+    except ExamplesError as error:
+        jobs.fail(job_id, str(error), error.code, error.param)
+        return
+    jobs.update(job_id, status=RUNNING)
+    jobs.add_event(job_id, f"Training starts on {len(train)} chats; {len(valid)} are kept back")
+    from pytest_babyai.offline.finetuning import train as training  # imports PyTorch
+
+    training.use_cores()
+    try:
+        model, num_epochs = training.train_model(jobs, job, train, valid)
+    except CancelledError:
+        return
+    model.save(jobs.directory(job_id) / MODEL_DIRECTORY)
+    training.discard_state(jobs.directory(job_id))
+    name = model_name(job)
+    jobs.add_event(job_id, f"New fine-tuned model created: {name}")
+    jobs.add_event(job_id, "The job has successfully completed")
+    jobs.finish(
+        job_id,
+        SUCCEEDED,
+        fine_tuned_model=name,
+        trained_tokens=num_epochs * count_example_tokens(train),
+        estimated_finish=None,
+    )
+
+
+def load_examples(job: dict[str, Any], files: FileStore) -> tuple[list[Example], list[Example]]:
+    """Reads a job's chats.
+
+    Returns:
+        The chats to learn and those to measure with.
+
+    Raises:
+        ExamplesError: A file is gone, holds anything but chats, or too few of them.
+    """
+    train = _load(job["training_file"], "training_file", files)
+    require_enough(train, job["training_file"])
+    if job["validation_file"] is None:
+        return split(train, VALID_SHARE)
+    valid = _load(job["validation_file"], "validation_file", files)
+    if not valid:
+        message = f"{job['validation_file']} has no example"
+        raise ExamplesError(message, "invalid_n_examples", "validation_file")
+    return train, valid
+
+
+def _load(file_id: str, param: str, files: FileStore) -> list[Example]:
+    try:
+        content = files.path(file_id).read_bytes()
+    except FileNotFoundError:
+        message = f"{file_id} was deleted before training began"
+        raise ExamplesError(message, "file_not_found", param) from None
+    return read_examples(content, file_id, param)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import msgspec
+from msgspec import Meta
 from starlette.concurrency import run_in_threadpool
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from pytest_babyai.offline.chat import ApiError, unknown_model
-from pytest_babyai.offline.finetuning.files import FileStore
-from pytest_babyai.offline.finetuning.jobs import FINAL, SUCCEEDED, JobStore
+from pytest_babyai.offline.chat import ApiError, decode, unknown_model
+from pytest_babyai.offline.finetuning.jobs import FINAL, SUCCEEDED, FileStore, JobStore
 from pytest_babyai.offline.finetuning.metrics import checkpoints
-from pytest_babyai.offline.finetuning.requests import parse_job_request
-from pytest_babyai.offline.finetuning.serving import FineTunedModels
-from pytest_babyai.offline.finetuning.supervisor import Supervisor, trainer_command
+from pytest_babyai.offline.finetuning.serve import FineTunedModels
+from pytest_babyai.offline.finetuning.worker import Supervisor, trainer_command
 from pytest_babyai.offline.server import model_object
 
 if TYPE_CHECKING:
@@ -27,6 +27,95 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     Handler = Callable[[Request], Awaitable[Response]]
+
+_Epochs = Literal["auto"] | Annotated[int, Meta(ge=1, le=50)] | None
+_BatchSize = Literal["auto"] | Annotated[int, Meta(ge=1, le=256)] | None
+_Multiplier = Literal["auto"] | Annotated[float, Meta(gt=0, le=100)] | None
+
+
+class _Hyperparameters(msgspec.Struct, omit_defaults=True):
+    n_epochs: _Epochs = None
+    batch_size: _BatchSize = None
+    learning_rate_multiplier: _Multiplier = None
+
+
+class _Supervised(msgspec.Struct):
+    hyperparameters: _Hyperparameters | None = None
+
+
+class _Method(msgspec.Struct):
+    type: Literal["supervised"] = "supervised"
+    supervised: _Supervised | None = None
+
+
+class _Body(msgspec.Struct):
+    model: Annotated[str, Meta(min_length=1)]
+    training_file: Annotated[str, Meta(min_length=1)]
+    validation_file: str | None = None
+    hyperparameters: _Hyperparameters | None = None
+    method: _Method | None = None
+    seed: Annotated[int, Meta(ge=0, lt=2**31)] | None = None
+    suffix: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")] | None = None
+    metadata: dict[str, str] | None = None
+
+
+class JobRequest(msgspec.Struct, frozen=True):
+    """A request for a fine-tuning job, checked.
+
+    Attributes:
+        model: Name of the model to start from.
+        training_file: Id of the uploaded chats.
+        validation_file: Id of the chats to measure with; None keeps some of the training file's
+            back.
+        num_epochs: Passes over the chats; None leaves the choice to the trainer.
+        batch_size: Chats a step; None as before.
+        learning_rate_multiplier: Factor of the trainer's own learning rate; None as before.
+        seed: Seed of all that is left to chance. The same job with the same seed learns the same.
+        suffix: Part of the model's name.
+        metadata: Texts by names, given back as they are.
+    """
+
+    model: str
+    training_file: str
+    validation_file: str | None = None
+    num_epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate_multiplier: float | None = None
+    seed: int = 0
+    suffix: str | None = None
+    metadata: dict[str, str] | None = None
+
+
+def parse_job_request(body: bytes) -> JobRequest:
+    """Reads a request.
+
+    Raises:
+        ApiError: The body is no JSON object or a parameter is missing or wrong.
+    """
+    try:
+        said = decode(body, _Body)
+    except ApiError as error:
+        if error.param == "method.type":
+            raise ApiError(
+                f"{error} Nothing but 'supervised' is offered here.", param=error.param
+            ) from None
+        raise
+    older, method = said.hyperparameters or _Hyperparameters(), said.method or _Method()
+    newer = (method.supervised and method.supervised.hyperparameters) or _Hyperparameters()
+    chosen = {**msgspec.to_builtins(older), **msgspec.to_builtins(newer)}
+    settled = {name: value for name, value in chosen.items() if value != "auto"}
+    return JobRequest(
+        model=said.model,
+        training_file=said.training_file,
+        validation_file=said.validation_file or None,
+        num_epochs=settled.get("n_epochs"),
+        batch_size=settled.get("batch_size"),
+        learning_rate_multiplier=settled.get("learning_rate_multiplier"),
+        seed=said.seed or 0,
+        suffix=said.suffix or None,
+        metadata=said.metadata or None,
+    )
+
 
 MAX_PAGE = 10_000
 LIBRARIES = ("torch",)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from pytest_babyai.offline.chat import ROLES, content_text
-from pytest_babyai.offline.prompt import Message
-from pytest_babyai.offline.tokens import count_prompt_tokens, count_tokens
+import msgspec
+from msgspec import Meta
+
+from pytest_babyai.offline.chat import ApiError, ChatMessage, decode
+from pytest_babyai.offline.language import count_prompt_tokens, count_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from pytest_babyai.offline.prompt import Message
 
 MIN_EXAMPLES = 10
 """OpenAI's smallest training file."""
@@ -54,10 +57,9 @@ def read_examples(content: bytes, name: str, param: str = "training_file") -> li
         if not line.strip():
             continue
         try:
-            examples.append(_example(json.loads(line)))
-        except ValueError as error:
-            reason = f"not valid JSON: {error}" if _is_syntax(error) else str(error)
-            message = f"Invalid file format. {name}, line {number}: {reason}"
+            examples.append(_example(line))
+        except ApiError as error:
+            message = f"Invalid file format. {name}, line {number}: {error}"
             raise ExamplesError(message, "invalid_file_format", param) from None
     return examples
 
@@ -74,32 +76,18 @@ def require_enough(examples: Sequence[Example], name: str) -> None:
         raise ExamplesError(message, "invalid_n_examples", "training_file")
 
 
-def _is_syntax(error: ValueError) -> bool:
-    return isinstance(error, (json.JSONDecodeError, UnicodeDecodeError))
+class _Line(msgspec.Struct):
+    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
 
 
-def _example(chat: Any) -> Example:
-    messages = chat.get("messages") if isinstance(chat, dict) else None
-    if not isinstance(messages, list) or not messages:
-        raise ValueError('a chat has to be an object with "messages", an array of messages')
-    read = [_message(item, f"messages[{index}]") for index, item in enumerate(messages)]
-    *prompt, answer = read
+def _example(line: bytes) -> Example:
+    *prompt, answer = [message.plain() for message in decode(line, _Line).messages]
     if answer.role != "assistant":
-        raise ValueError(f"the last message has to be the assistant's, not the {answer.role}'s")
+        raise ApiError(f"the last message has to be the assistant's, not the {answer.role}'s")
     if not prompt or not answer.text:
         missing = "the answer is empty" if prompt else "there is no message before the answer"
-        raise ValueError(missing)
+        raise ApiError(missing)
     return Example(tuple(prompt), answer.text)
-
-
-def _message(item: Any, where: str) -> Message:
-    role = item.get("role") if isinstance(item, dict) else None
-    if role not in ROLES:
-        raise ValueError(f"{where} has to be an object with a role: {', '.join(ROLES)}")
-    text = content_text(item.get("content"))
-    if text is None:
-        raise ValueError(f"{where}.content has to be a text or an array of text parts")
-    return Message(role, text)
 
 
 def split(examples: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
