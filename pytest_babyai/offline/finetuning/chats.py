@@ -21,7 +21,7 @@ MIN_EXAMPLES = 10
 
 
 class ExamplesError(Exception):
-    """Chats that cannot be learnt from; its text is what the job's error says.
+    """Chats that cannot be learned from; its text is what the job's error says.
 
     Attributes:
         code: OpenAI's name of the error.
@@ -96,7 +96,7 @@ def split(examples: Sequence[Example], share: float) -> tuple[list[Example], lis
     A chat goes by the text of its prompt, so that a prompt is never on both sides.
 
     Returns:
-        The chats to learn and those kept back. With a single prompt there is nothing to keep
+        The training and the validation chats. With a single prompt there is nothing to keep
         back: all chats are on both sides.
     """
     ranked = sorted({_rank(example) for example in examples})

@@ -26,7 +26,7 @@ class StepMetrics(msgspec.Struct, frozen=True):
         step: Steps done.
         epoch: The epoch it lies in, from 1.
         train_loss: Mean loss of an answer's token, in nats.
-        train_token_accuracy: Share of the answers' tokens foretold rightly.
+        train_token_accuracy: Share of the answers' tokens that were predicted correctly.
         learning_rate: Learning rate of the last of these steps.
     """
 
@@ -44,7 +44,7 @@ class EpochMetrics(msgspec.Struct, frozen=True):
         step: Steps done.
         epoch: Epochs done.
         valid_loss: Mean loss of an answer's token, in nats.
-        valid_token_accuracy: Share of the answers' tokens foretold rightly.
+        valid_token_accuracy: Share of the answers' tokens that were predicted correctly.
         valid_action_accuracy: Share of the chats whose written answer names the same action;
             where an answer is no JSON object with an ``action``, the whole text counts.
         duration_s: Time since training began, without what an interruption took.
@@ -66,7 +66,7 @@ class TrainingMetrics(msgspec.Struct, frozen=True):
         model: Name of the fine-tuned model.
         num_train: Chats to learn from.
         num_valid: Chats to measure with.
-        num_parameters: Numbers that the model learns.
+        num_parameters: Parameters of the model.
         num_epochs: Epochs of the whole training.
         seed: Seed of the training.
         steps: Measurements during training.

@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 REACH = 3
 """Tokens before each one that it is blended with, and compared by."""
 CODE = 32
-"""Numbers of a token's fixed code."""
+"""Length of a token's fixed code."""
 LIKENESS = 4.0
 """Factor of the weights of comparisons: a few steps have to make them matter."""
 _CODES = -1
 ROTARY_SHARE = 0.5
-"""Share of a head's numbers that tell positions; the others tell likeness alone."""
+"""Share of a head's components that tell positions; the others tell likeness alone."""
 ROTARY_BASE = 1000.0
 """Prompts are some hundred tokens long, so slow rotations would tell nothing."""
 
@@ -53,10 +53,10 @@ class NetworkSize:
 
     Attributes:
         vocabulary: Number of token ids.
-        width: Numbers that stand for a token; a multiple of ``num_heads`` times 2.
+        width: Size of the hidden state; a multiple of ``num_heads`` times 2.
         num_layers: Layers.
         num_heads: Attention heads in each.
-        dropout: Share of the numbers that training leaves out at a time.
+        dropout: Share of the hidden state that training leaves out at a time.
     """
 
     vocabulary: int
@@ -271,7 +271,7 @@ class Network(nn.Module):
 
     @property
     def num_parameters(self) -> int:
-        """Number of numbers that are learnt."""
+        """Number of parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
 
 

@@ -1,4 +1,4 @@
-"""A tokenizer that is learnt from the chats and swallows what they have in common.
+"""A tokenizer that is learned from the chats and swallows what they have in common.
 
 Byte-pair encoding (Gage 1994; Sennrich, Haddow and Birch 2016), with differences that fit prompts
 made from templates. Merges start from words, not from letters, and go across blanks, so that a

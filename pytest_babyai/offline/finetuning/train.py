@@ -106,7 +106,7 @@ WEIGHT_DECAY = 0.05
 MAX_GRADIENT_NORM = 1.0
 FEW_CHATS = 1000
 SMALL_BATCH_SIZE = 8
-"""Chats a step where fewer than `FEW_CHATS` are learnt: few chats need many steps."""
+"""Chats a step where fewer than `FEW_CHATS` are learned: few chats need many steps."""
 LARGEST_BATCH_SIZE = 16
 MIN_EPOCHS = 4
 MAX_EPOCHS = 40
@@ -251,7 +251,7 @@ class Training:
 
 
 def measure(network: Network, batch: Batch) -> tuple[torch.Tensor, int, int]:
-    """Returns summed loss over a batch's answers, tokens foretold rightly, and all tokens."""
+    """Returns summed loss over a batch's answers, correctly predicted tokens, and all tokens."""
     is_token = torch.ones_like(batch.ids, dtype=torch.bool)
     mask = prompt_mask(is_token, batch.num_prompt)
     is_answer = batch.targets >= 0
@@ -263,7 +263,7 @@ def measure(network: Network, batch: Batch) -> tuple[torch.Tensor, int, int]:
 
 @torch.inference_mode()
 def evaluate(network: Network, chats: Sequence[EncodedChat]) -> tuple[float, float]:
-    """Returns mean loss and share of rightly foretold tokens over chats it has not learnt."""
+    """Returns mean loss and token accuracy over chats that were not trained on."""
     network.eval()
     losses, num_right, num_tokens = 0.0, 0, 0
     for batch in batches(chats, 2 * LARGEST_BATCH_SIZE):
@@ -274,7 +274,7 @@ def evaluate(network: Network, chats: Sequence[EncodedChat]) -> tuple[float, flo
 
 STATE_FILE = "unfinished.pt"
 MAX_ANSWERED = 256
-"""Chats kept back that are answered after each epoch; in the loss all of them count."""
+"""Validation chats that are answered after each epoch; in the loss all of them count."""
 ANSWERED_TOGETHER = 64
 MAX_TOKENIZER_EXAMPLES = 4000
 MIN_PROMPT, MAX_PROMPT = 256, 1024

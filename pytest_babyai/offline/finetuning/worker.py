@@ -2,7 +2,7 @@
 
 A training belongs to the server that runs it: the trainer ends with the server, however that ends.
 Its job is then unfinished and nobody's. The next server that is asked about it takes it up again:
-training goes on after the last whole epoch and learns what it would have learnt undisturbed. A
+training goes on after the last whole epoch and learns what it would have learned undisturbed. A
 server that is not asked leaves it alone.
 """
 
@@ -116,7 +116,7 @@ class Supervisor:
             self._jobs.add_event(job["id"], "The server was stopped; training is taken up again")
 
     def cancel(self, job_id: str) -> None:
-        """Ends a job that is not finished; what it had learnt is discarded."""
+        """Ends a job that is not finished; what it had learned is discarded."""
         self.take_up(self._jobs.get(job_id))
         with self._changing:
             self._jobs.finish(job_id, CANCELLED)
@@ -247,7 +247,9 @@ def run_job(models_dir: Path, job_id: str) -> None:
         jobs.fail(job_id, str(error), error.code, error.param)
         return
     jobs.update(job_id, status=RUNNING)
-    jobs.add_event(job_id, f"Training starts on {len(train)} chats; {len(valid)} are kept back")
+    jobs.add_event(
+        job_id, f"Training starts on {len(train)} chats; {len(valid)} are for validation"
+    )
     from pytest_babyai.offline.finetuning import train as training  # imports PyTorch
 
     training.use_cores()

@@ -105,7 +105,7 @@ def test_a_finished_job_names_its_model_and_what_it_learnt(job: dict[str, Any]) 
 def test_progress_is_told_by_events(later: Client, job: dict[str, Any]) -> None:
     messages = later.messages(job["id"])
     assert messages[0] == f"Created fine-tuning job: {job['id']}"
-    assert "Training starts on 156 chats; 24 are kept back" in messages
+    assert "Training starts on 156 chats; 24 are for validation" in messages
     assert any(message.startswith("Step 160/160: training loss=") for message in messages)
     assert any(message.startswith("Epoch 8/8: validation loss=") for message in messages)
     assert messages[-1] == "The job has successfully completed"
