@@ -1,4 +1,4 @@
-"""How long the end of a session may take."""
+"""How long the end of a run may take."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HURRIED_S: Final = 1.5
-"""After Ctrl-C, for all that is still to be done together."""
+"""Seconds after Ctrl-C for everything that is still to be done."""
 
 
-class Ending:
-    """Shares out the time for what a session does last.
+class Shutdown:
+    """Shares out the time for what a run does last.
 
     Args:
-        monotonic_s: The time.
+        monotonic_s: Seconds that never run backwards.
     """
 
     def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
@@ -24,20 +24,20 @@ class Ending:
         self._over_s: float | None = None
 
     def hurry(self) -> None:
-        """A user waits for the end."""
+        """Caps what is left of the shutdown at 1.5 s, as after Ctrl-C."""
         if self._over_s is None:
             self._over_s = self._monotonic_s() + HURRIED_S
 
     @property
     def is_hurried(self) -> bool:
-        """Whether a user waits for it."""
+        """Whether the shutdown is capped."""
         return self._over_s is not None
 
     def at_most_s(self, patient_s: float) -> float:
         """Returns for how many seconds something may be waited for.
 
         Args:
-            patient_s: If nobody waits. Else it is half of the time that is left, so that what
+            patient_s: Without a cap. With one it is half of the time that is left, so that what
                 comes after it has its turn.
         """
         if self._over_s is None:

@@ -18,9 +18,9 @@ from pytest_babyai.errors import NotStartedError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 
-    from pytest_babyai.loop_thread import LoopThread
+    from pytest_babyai.playing.limiter import AdaptiveLimit
+    from pytest_babyai.playing.loop_thread import LoopThread
     from pytest_babyai.records import EpisodeOutcome
-    from pytest_babyai.scheduling import Limiter
 
 Key = TypeVar("Key")
 
@@ -39,7 +39,7 @@ class _Admission:
     """Whether an episode may start."""
 
     def __init__(
-        self, concurrency: int | Limiter, stop_reason: Callable[[], str | None] | None
+        self, concurrency: int | AdaptiveLimit, stop_reason: Callable[[], str | None] | None
     ) -> None:
         self.refusal: str | None = None
         self.num_refused = 0
@@ -87,7 +87,7 @@ class Scheduler(Generic[Key]):
         thread: LoopThread,
         play: Callable[[Key], Awaitable[EpisodeOutcome]],
         *,
-        concurrency: int | Limiter,
+        concurrency: int | AdaptiveLimit,
         stop_reason: Callable[[], str | None] | None = None,
         refusal_of: Callable[[Key], str | None] | None = None,
         finish: Callable[[Key, EpisodeOutcome], Awaitable[EpisodeOutcome]] | None = None,
@@ -126,6 +126,12 @@ class Scheduler(Generic[Key]):
         future: Future[EpisodeOutcome] = Future()
         future.set_result(outcome)
         self._futures[key] = future
+
+    def play_again(self, key: Key) -> None:
+        """Queues a finished key once more."""
+        future: Future[EpisodeOutcome] = Future()
+        self._futures[key] = future
+        self._thread.loop.call_soon_threadsafe(self._enqueue, [key])
 
     def next_finished(self, timeout_s: float) -> Key | None:
         """Returns a key that has ended and was not returned before, None if none does in time."""

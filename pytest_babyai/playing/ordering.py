@@ -1,9 +1,10 @@
-"""Longest first: an episode that starts last and takes long would run alone at the end."""
+"""In which order episodes start, and which sampling seed a repeat of one sends."""
 
 from __future__ import annotations
 
+import hashlib
 import statistics
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key")
 PastKey = TypeVar("PastKey", bound="tuple[str | int, ...]")
+
+_NUM_SEEDS: Final = 2**31
+"""Seeds that every provider takes: signed numbers of 32 bits, not negative."""
 
 
 def longest_first(keys: Iterable[Key], duration_of: Callable[[Key], float]) -> list[Key]:
@@ -75,3 +79,23 @@ def _by_task(past_s: Mapping[tuple[str | int, ...], float]) -> dict[str, list[fl
         if len(key) > 1:
             by_task.setdefault(str(key[1]), []).append(duration_s)
     return by_task
+
+
+def model_seed(seed: int, task: str, repeat: int) -> int:
+    """Returns the model's sampling seed for one repeat of an episode.
+
+    It is the same in every process and on every machine, and the same for all variants, whose
+    repeats so stay paired. Repeats of one (task, seed) differ for certain (their seeds are
+    neighbours), and as the seed is part of the gateway's cache key, none is answered from
+    another's cache. Those of different tasks and seeds differ but for chance.
+
+    Args:
+        seed: The environment's seed.
+        task: Short name of the task.
+        repeat: Counts from 0.
+
+    Returns:
+        A number from 0 to 2**31 - 1.
+    """
+    digest = hashlib.sha256(f"{task}:{seed}".encode()).digest()
+    return (int.from_bytes(digest[:8], "big") + repeat) % _NUM_SEEDS

@@ -1,15 +1,15 @@
-"""What a session does with its store: evaluation runs, feedback, cached tokens."""
+"""What a run does with its store: evaluation runs, feedback, cached tokens."""
 
 from __future__ import annotations
 
-from concurrent.futures import Future, wait
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, NamedTuple
+import os
+from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_babyai.errors import SettingsError
 from pytest_babyai.gateway import feedback, workflow_evaluations
-from pytest_babyai.gateway.client import CLOSE_TIMEOUT_S, open_gateway
-from pytest_babyai.gateway.feedback import FeedbackQueue, feedback_of
+from pytest_babyai.gateway.feedback import FeedbackQueue, check_store_options, feedback_of
 from pytest_babyai.gateway.inference import RUN_TAG
+from pytest_babyai.gateway.store_place import NO_STORE, StorePlace
 from pytest_babyai.gateway.store_queries import ClickHouseStore
 from pytest_babyai.gateway.stored_usage import Completed, StoredUsage
 from pytest_babyai.gateway.workflow_evaluations import (
@@ -19,39 +19,33 @@ from pytest_babyai.gateway.workflow_evaluations import (
     known_evaluation_runs,
 )
 from pytest_babyai.journal.feedback_log import FeedbackLog
-from pytest_babyai.loop_thread import LoopThread
-from pytest_babyai.plugin.ending import Ending
-from pytest_babyai.plugin.store_opening import open_store
-from pytest_babyai.reporting.numbers import count_of
+from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import ExitStack
 
     from pytest_babyai.gateway.client import Gateway
     from pytest_babyai.gateway.feedback import Acknowledgements
-    from pytest_babyai.gateway.store_place import StorePlace
+    from pytest_babyai.gateway.store import EmbeddedStore
     from pytest_babyai.gateway.store_queries import GatewayStore
-    from pytest_babyai.plugin.recording import EpisodeJournal
-    from pytest_babyai.plugin.selection import PlannedEpisode, Selection
-    from pytest_babyai.records import EpisodeOutcome
-
-_NO_MODEL: Final = "http://127.0.0.1:9/v1"
-"""Stands for the model server in a process that asks for no inference."""
-
-ENTER_S: Final = 30.0
-"""Longest time that the end of a run waits for what workers have reported to be entered."""
+    from pytest_babyai.playing.recording import EpisodeJournal
+    from pytest_babyai.playing.run_spec import RunSpec
+    from pytest_babyai.playing.shutdown import Shutdown
+    from pytest_babyai.records import EpisodeOutcome, PlannedEpisode
+    from pytest_babyai.settings.model import Settings
 
 
 class StoredRun(NamedTuple):
     """What a store is told of.
 
     Attributes:
-        selection: Settings of the session.
+        run: What is played.
         run_id: Tag of everything stored.
         journal: Remembers evaluation runs and acknowledgements; None where there is none.
     """
 
-    selection: Selection
+    run: RunSpec
     run_id: str
     journal: EpisodeJournal | None
 
@@ -78,8 +72,6 @@ class StoreLink:
         gateway: The gateway of the run.
         place: Where its store is.
         run: What it is told of.
-        plays_a_part: Whether this is one of several processes: another one then tells the store
-            what came of the episodes.
     """
 
     def __init__(
@@ -87,19 +79,15 @@ class StoreLink:
         gateway: Gateway,
         place: StorePlace,
         run: StoredRun,
-        *,
-        plays_a_part: bool = False,
     ) -> None:
-        settings, journal = run.selection.settings, run.journal
+        settings, journal = run.run.settings, run.journal
         queries = place.queries()
         self.tags = {RUN_TAG: run.run_id}
         self._log = FeedbackLog(journal.log.directory) if journal else None
-        self._evaluations: WorkflowEvaluations | None = None
-        if not plays_a_part:
-            self._evaluations = _evaluations(gateway, queries, run)
+        self._evaluations = _evaluations(gateway, queries, run)
         self._usage = StoredUsage(queries) if queries else None
         self._feedback: FeedbackQueue | None = None
-        if settings.record == "on" and not plays_a_part:
+        if settings.record == "on":
             acknowledgements: Acknowledgements = self._log or InMemory()
             self._feedback = FeedbackQueue(gateway, acknowledgements, store=queries)
 
@@ -115,12 +103,6 @@ class StoreLink:
             return Completed(outcome, is_stored=False)
         return await self._usage.complete(outcome)
 
-    async def enter(self, outcome: EpisodeOutcome, repeat: int) -> None:
-        """Tells of an episode that another process has played."""
-        if self._evaluations is not None:
-            await self._evaluations.enter(outcome.episode_id, outcome.spec, repeat)
-        self.tell(outcome)
-
     def tell(self, outcome: EpisodeOutcome, *, is_stored: bool = False) -> None:
         """Queues what an episode came to, once it is over; to be called on the event loop.
 
@@ -134,7 +116,7 @@ class StoreLink:
         if told is not None:
             self._feedback.put(told)
 
-    async def close(self, ending: Ending) -> None:
+    async def close(self, ending: Shutdown) -> None:
         """Sends what waits, for some seconds at most."""
         if self._feedback is not None:
             await self._feedback.drain(ending.at_most_s(feedback.DRAIN_S))
@@ -147,63 +129,15 @@ class StoreLink:
         """Yields what a user has to know about the store."""
         queue = self._feedback
         if queue is not None:
-            yield f"feedback of {count_of(queue.num_sent, 'episode')} is in the store"
+            yield f"feedback of {_episodes(queue.num_sent)} is in the store"
             if queue.num_failed or queue.problem:
                 yield (
-                    f"WARNING: {count_of(queue.num_failed, 'episode')} could not be recorded: "
+                    f"WARNING: {_episodes(queue.num_failed)} could not be recorded: "
                     f"{queue.problem}; send it later with: python -m pytest_babyai record {run_id}"
                 )
         if self._evaluations is not None and self._evaluations.num_outside:
-            episodes = count_of(self._evaluations.num_outside, "episode")
+            episodes = _episodes(self._evaluations.num_outside)
             yield f"WARNING: {episodes} belong to no workflow evaluation run: the store failed"
-
-
-class ControllerLink:
-    """Tells the store of episodes that worker processes play.
-
-    Args:
-        run: What it is told of.
-
-    Raises:
-        UsageError: The store cannot be had.
-    """
-
-    def __init__(self, run: StoredRun) -> None:
-        with ExitStack() as stack:
-            self._ending = Ending()
-            place = open_store(run.selection, stack, self._ending)
-            self._thread = LoopThread()
-            stack.callback(self._thread.close)
-            gateway = self._thread.run(_open_for_feedback(run.selection, place))
-            stack.callback(
-                lambda: self._thread.run(gateway.close(self._ending.at_most_s(CLOSE_TIMEOUT_S)))
-            )
-            self.link = StoreLink(gateway, place, run)
-            self._stack = stack.pop_all()
-        self._entering: list[Future[None]] = []
-
-    def enter(self, outcome: EpisodeOutcome, repeat: int) -> None:
-        """Tells of an episode, in the background."""
-        self._entering.append(self._thread.submit(self.link.enter(outcome, repeat)))
-
-    def close(self, *, is_interrupted: bool = False) -> None:
-        """Sends what waits, and lets go of the store."""
-        if is_interrupted:
-            self._ending.hurry()
-        wait(self._entering, self._ending.at_most_s(ENTER_S))
-        self._thread.run(self.link.close(self._ending))
-        self._stack.close()
-
-
-async def _open_for_feedback(selection: Selection, place: StorePlace) -> Gateway:
-    configuration = selection.configuration
-    if configuration.offline_port is not None:
-        configuration = configuration.with_api_base(_NO_MODEL)
-    return await open_gateway(
-        configuration,
-        gateway_url=selection.settings.gateway_url,
-        clickhouse_url=place.clickhouse_url,
-    )
 
 
 def _evaluations(
@@ -216,7 +150,7 @@ def _evaluations(
     journal = run.journal
     manifest = journal.log.manifest if journal else None
     git = manifest.session.git if manifest else None
-    labels = EvaluationLabels(run.run_id, run.selection.model_label, git.commit if git else None)
+    labels = EvaluationLabels(run.run_id, run.run.model_label, git.commit if git else None)
     return WorkflowEvaluations(
         gateway,
         labels,
@@ -226,3 +160,68 @@ def _evaluations(
         else {},
         on_new_runs=(lambda runs: journal.add_notes({NOTES_KEY: dict(runs)})) if journal else None,
     )
+
+
+def _episodes(number: int) -> str:
+    return "1 episode" if number == 1 else f"{number:,} episodes"
+
+
+def check_store(settings: Settings) -> None:
+    """Refuses options that exclude each other or need a store.
+
+    Raises:
+        SettingsError: The line names them.
+    """
+    if settings.store is not None and settings.clickhouse_url is not None:
+        raise SettingsError("--babyai-store and --babyai-clickhouse-url exclude each other")
+    for option in ("store", "clickhouse_url"):
+        if settings.gateway_url is not None and getattr(settings, option) is not None:
+            flag = option.replace("_", "-")
+            raise SettingsError(
+                f"--babyai-{flag} is for the embedded gateway; the one at "
+                f"{settings.gateway_url} has a store of its own"
+            )
+    has_store = bool(settings.store or clickhouse_url(settings) or settings.gateway_url)
+    check_store_options(
+        record=settings.record == "on", cache_mode=settings.cache, has_store=has_store
+    )
+
+
+def open_store(run: RunSpec, stack: ExitStack, shutdown: Shutdown) -> StorePlace:
+    """Starts or joins the embedded store, where there is one.
+
+    Args:
+        run: What is played.
+        stack: Ends it.
+        shutdown: How long that may take.
+
+    Raises:
+        SettingsError: As `check_store`.
+        ServerStartError: The embedded store did not start.
+    """
+    settings = run.settings
+    check_store(settings)
+    if run.store_dir is not None:
+        from pytest_babyai.gateway.store import EmbeddedStore
+
+        store = EmbeddedStore(run.store_dir)
+        store.start()
+        stack.callback(lambda: _leave(store, shutdown))
+        return StorePlace(clickhouse_url=store.url)
+    if settings.gateway_url is not None:
+        is_asked = settings.record == "on" or settings.cache in {"on", "read_only"}
+        return StorePlace(gateway_url=settings.gateway_url) if is_asked else NO_STORE
+    return StorePlace(clickhouse_url=clickhouse_url(settings))
+
+
+def _leave(store: EmbeddedStore, shutdown: Shutdown) -> None:
+    from pytest_babyai.gateway.store import STOP_TIMEOUT_S
+
+    store.stop(shutdown.at_most_s(STOP_TIMEOUT_S), kill=not shutdown.is_hurried)
+
+
+def clickhouse_url(settings: Settings) -> str | None:
+    """Returns the database that is named by an option or the environment."""
+    if settings.gateway_url is not None:
+        return None
+    return settings.clickhouse_url or os.environ.get(CLICKHOUSE_VARIABLE) or None

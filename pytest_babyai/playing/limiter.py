@@ -10,20 +10,24 @@ import asyncio
 import math
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_babyai.errors import InfrastructureError, RateLimitError
-from pytest_babyai.scheduling.decisions import DecisionLog
-from pytest_babyai.scheduling.pace import Pace
+from pytest_babyai.playing.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pytest_babyai.gateway.inference import Inference, InferenceClient, InferenceRequest
 
 DEFAULT_START: Final = 8
 DEFAULT_MAXIMUM: Final = 256
 MAX_PAUSE_S: Final = 120.0
 """A provider that asks for a longer wait than this is not waited for: its quota is used up, and
 whoever watches the errors has to hear of it."""
+
+MAX_DECISIONS: Final = 400
+"""Decisions that a `DecisionLog` keeps."""
 
 _NUM_WAVES: Final = 10
 _WAVE_S: Final = 0.1
@@ -32,39 +36,53 @@ _BUSY: Final = 0.75
 """Share of the slots in use from which on an answer shows that the provider takes that many."""
 
 
-class Limiter(Protocol):
-    """Bounds the requests in flight; used from one event loop."""
+class DecisionLog:
+    """Keeps the first and the last decisions; equal ones in a row are one entry.
+
+    Args:
+        monotonic_s: Seconds that never run backwards.
+        max_entries: Most entries that are kept, half of them from the beginning.
+    """
+
+    def __init__(self, monotonic_s: Callable[[], float], max_entries: int = MAX_DECISIONS) -> None:
+        self._monotonic_s = monotonic_s
+        self._started_s = monotonic_s()
+        self._max_first = max_entries // 2
+        self._first: list[dict[str, Any]] = []
+        self._last: deque[dict[str, Any]] = deque(maxlen=max_entries - self._max_first)
+        self._num_omitted = 0
 
     @property
-    def limit(self) -> int:
-        """Requests that may be in flight now."""
-        ...
+    def entries(self) -> list[dict[str, Any]]:
+        """The decisions in order, as JSON types.
 
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """How the limit changed and why, as JSON types for a manifest; of bounded length."""
-        ...
+        ``{"at_s": 3.2, "event": "cut", "limit": 12, "reason": "rate limit"}`` with seconds since
+        the start and the limit from then on. An entry of several equal decisions has
+        ``"until_s"`` and ``"count"`` too, and the last one's limit. ``{"event": "omitted",
+        "count": 7}`` stands for what was left out.
+        """
+        omitted = [{"event": "omitted", "count": self._num_omitted}] if self._num_omitted else []
+        return [dict(entry) for entry in (*self._first, *omitted, *self._last)]
 
-    def try_acquire(self) -> int | None:
-        """Takes a slot if one is free; returns the ticket to release it with, else None."""
-        ...
-
-    async def acquire(self) -> int:
-        """Waits for a slot, first come, first served; returns the ticket to release it with."""
-        ...
-
-    def release(self, ticket: int, error: BaseException | None = None) -> None:
-        """Gives a slot back and tells what came of its request.
+    def add(self, event: str, limit: int, reason: str) -> None:
+        """Notes a decision.
 
         Args:
-            ticket: From `try_acquire` or `acquire`.
-            error: None for an answer. What is no `InfrastructureError` says nothing of the limit.
+            event: Its kind: start, grow, cut, hold or pause.
+            limit: Requests that may be in flight from now on.
+            reason: Why, in a few words.
         """
-        ...
-
-    def on_growth(self, callback: Callable[[], None]) -> None:
-        """Has ``callback`` called whenever more requests may be in flight than before."""
-        ...
+        at_s = round(self._monotonic_s() - self._started_s, 3)
+        last = (self._last or self._first or [{}])[-1]
+        if (last.get("event"), last.get("reason")) == (event, reason):
+            last.update(until_s=at_s, limit=limit, count=last.get("count", 1) + 1)
+            return
+        entry = {"at_s": at_s, "event": event, "limit": limit, "reason": reason}
+        if len(self._first) < self._max_first:
+            self._first.append(entry)
+            return
+        self._num_omitted += len(self._last) == self._last.maxlen
+        self._last.append(entry)
 
 
 class Slots:
@@ -91,14 +109,14 @@ class Slots:
         return bool(self._waiting)
 
     def try_acquire(self) -> int | None:
-        """Takes a slot if one is free and nobody waits for it; see `Limiter`."""
+        """Takes a slot if one is free and nobody waits for it."""
         if self.num_in_flight >= self.limit or self._waiting or self._timer is not None:
             return None
         self.num_in_flight += 1
         return self.ticket
 
     async def acquire(self) -> int:
-        """Waits for a slot; see `Limiter`."""
+        """Waits for a slot."""
         waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         self._grant()
@@ -155,29 +173,6 @@ class Slots:
                 waiter.set_result(self.ticket)
 
 
-class FixedLimit(Slots):
-    """Lets the same number of requests be in flight all the time.
-
-    Args:
-        limit: That number, at least 1.
-    """
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit)
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """Nothing: the limit never changes."""
-        return []
-
-    def release(self, ticket: int, error: BaseException | None = None) -> None:  # noqa: ARG002 - see `Limiter`
-        """Gives a slot back; see `Limiter`."""
-        self.give_back()
-
-    def on_growth(self, callback: Callable[[], None]) -> None:
-        """Does nothing: the limit never grows."""
-
-
 class AdaptiveLimit:
     """Finds out how many requests the provider takes at once.
 
@@ -222,15 +217,15 @@ class AdaptiveLimit:
         return self._log.entries
 
     def try_acquire(self) -> int | None:
-        """Takes a slot if one is free; see `Limiter`."""
+        """Takes a slot if one is free."""
         return self._slots.try_acquire()
 
     async def acquire(self) -> int:
-        """Waits for a slot; see `Limiter`."""
+        """Waits for a slot."""
         return await self._slots.acquire()
 
     def release(self, ticket: int, error: BaseException | None = None) -> None:
-        """Gives a slot back and learns from what came of its request; see `Limiter`."""
+        """Gives a slot back and learns from what came of its request."""
         if error is None:
             self._learn_from_answer(ticket)
         elif isinstance(error, RateLimitError) and error.retryable:
@@ -276,3 +271,33 @@ class AdaptiveLimit:
     def _pause(self, wait_s: float, reason: str) -> None:
         if wait_s > 0 and self._slots.pause(wait_s):
             self._log.add("pause", self._slots.limit, f"{reason}, {wait_s:g} s")
+
+
+class ObservedClient:
+    """An `InferenceClient` that waits for a slot before each request.
+
+    A slot is held from the sending of a request to its answer or failure, and never while an
+    episode waits before another try: the tries of a request are requests of their own here.
+
+    Args:
+        client: Answers the requests.
+        limiter: Bounds how many are in flight.
+    """
+
+    def __init__(self, client: InferenceClient, limiter: AdaptiveLimit) -> None:
+        self._client = client
+        self._limiter = limiter
+
+    async def infer(self, request: InferenceRequest, /) -> Inference:
+        """Asks the client once there is a slot; see `InferenceClient.infer`."""
+        limiter = self._limiter
+        ticket = limiter.try_acquire()
+        if ticket is None:
+            ticket = await limiter.acquire()
+        try:
+            inference = await self._client.infer(request)
+        except BaseException as error:
+            limiter.release(ticket, error)
+            raise
+        limiter.release(ticket)
+        return inference

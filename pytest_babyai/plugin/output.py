@@ -16,11 +16,45 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_babyai.records import PlannedEpisode
+
 MAX_HELD = 1_000
 """Entries that are held for one episode; what comes later is dropped."""
 
 HeldBack = list["Callable[[], object]"]
 _current: contextvars.ContextVar[HeldBack | None] = contextvars.ContextVar("episode", default=None)
+
+
+class HeldOutput:
+    """What the episodes of a session print, log and warn, until their items run."""
+
+    def __init__(self) -> None:
+        self._held: dict[PlannedEpisode, HeldBack] = {}
+        self._router: Router | None = None
+
+    def watch(self) -> None:
+        """Begins to watch over logging and warnings."""
+        self._router = self._router or Router()
+        self._router.install()
+
+    def unwatch(self) -> None:
+        """Ends the watch; a second call does nothing."""
+        if self._router is not None:
+            self._router.uninstall()
+            self._router = None
+
+    @contextlib.contextmanager
+    def of(self, episode: PlannedEpisode) -> Iterator[None]:
+        """Holds back what the code inside prints, logs and warns."""
+        with held_back() as held:
+            yield
+        if held:
+            self._held[episode] = held
+
+    def release(self, episode: PlannedEpisode) -> None:
+        """Prints, logs and warns what an episode did, in the item that it belongs to."""
+        for call in self._held.pop(episode, ()):
+            call()
 
 
 @contextlib.contextmanager

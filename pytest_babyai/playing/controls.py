@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from pytest_babyai.plugin.distribution import split_evenly
-from pytest_babyai.scheduling import (
-    AdaptiveLimit,
-    Budget,
-    BudgetLimits,
-    ErrorAllowance,
-    ObservedClient,
-    longest_first,
-)
+from pytest_babyai.playing.budgets import Budget, BudgetLimits, ErrorAllowance
+from pytest_babyai.playing.limiter import AdaptiveLimit, ObservedClient
+from pytest_babyai.playing.ordering import longest_first
 from pytest_babyai.scheduling.early_stop import EarlyStop, seed_by_seed
-from pytest_babyai.settings.amounts import ErrorLimit
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Iterable
 
     from pytest_babyai.gateway.inference import InferenceClient
-    from pytest_babyai.plugin.distribution import Share
-    from pytest_babyai.plugin.selection import PlannedEpisode, Selection
-    from pytest_babyai.records import EpisodeOutcome, Step
-    from pytest_babyai.scheduling import DurationEstimates, Limiter
-    from pytest_babyai.settings.model import Settings
+    from pytest_babyai.playing.run_spec import RunSpec
+    from pytest_babyai.records import EpisodeOutcome, PlannedEpisode, Step
 
-MAX_ADAPTIVE = 256
+MAX_ADAPTIVE: Final = 256
 """Requests in flight that ``--babyai-concurrency=auto`` never goes beyond."""
 
 
 class RunControls:
     """Decides how many episodes run, and when no more are started.
 
-    Each of several processes gets its share of every bound.
-
     Args:
-        selection: Settings, with the bounds.
-        share: What this process plays, None for all.
-        planned: Episodes that are to be played.
+        run: What is played, with its bounds.
 
     Attributes:
         num_steps: Steps played so far.
@@ -48,18 +33,27 @@ class RunControls:
         left_out: Episodes that were not played for that reason.
     """
 
-    def __init__(
-        self, selection: Selection, share: Share | None, planned: Collection[PlannedEpisode]
-    ) -> None:
-        settings, num_planned = selection.settings, len(planned)
+    def __init__(self, run: RunSpec) -> None:
+        settings = run.settings
         self.num_steps = 0
         self.left_out: set[PlannedEpisode] = set()
-        self.early_stop = _early_stop(selection, planned)
-        self.concurrency = _concurrency(settings, share)
-        num_parts = share.num_parts if share else 1
-        self._budget = Budget(_budget_limits(settings, num_parts))
+        self.early_stop: EarlyStop | None = None
+        if run.precision is not None:
+            self.early_stop = EarlyStop(run.precision, [each.spec for each in run.nodeids])
+        self.concurrency: int | AdaptiveLimit = (
+            AdaptiveLimit(maximum=MAX_ADAPTIVE)
+            if settings.concurrency == "auto"
+            else settings.concurrency
+        )
+        self._budget = Budget(
+            BudgetLimits(
+                max_tokens=settings.max_tokens,
+                max_cost=settings.max_cost,
+                max_time_s=settings.max_time_s,
+            )
+        )
         limit = settings.max_errors
-        self._errors = ErrorAllowance(_share(limit, num_parts), num_planned) if limit else None
+        self._errors = ErrorAllowance(limit, len(run.nodeids)) if limit else None
 
     def observed(self, client: InferenceClient) -> InferenceClient:
         """Returns the client as the scheduler's bound has to see its requests."""
@@ -92,16 +86,14 @@ class RunControls:
         return reason
 
     def in_order(
-        self, episodes: Iterable[PlannedEpisode], estimates: DurationEstimates
+        self,
+        episodes: Iterable[PlannedEpisode],
+        duration_of: Callable[[PlannedEpisode], float],
     ) -> list[PlannedEpisode]:
         """Returns the episodes in the order in which they are to start."""
-
-        def duration_s(episode: PlannedEpisode) -> float:
-            return estimates.duration_of(episode.spec)
-
         if self.early_stop is None:
-            return longest_first(episodes, duration_s)
-        return seed_by_seed(episodes, lambda episode: episode.spec.seed, duration_s)
+            return longest_first(episodes, duration_of)
+        return seed_by_seed(episodes, lambda episode: episode.spec.seed, duration_of)
 
     def stop_reason(self) -> str | None:
         """Returns the line that says why nothing more is started, None while more may be."""
@@ -118,31 +110,3 @@ class RunControls:
     def history(self) -> list[dict[str, Any]]:
         """Returns the decisions on concurrency as JSON types."""
         return [] if isinstance(self.concurrency, int) else self.concurrency.history
-
-
-def _early_stop(selection: Selection, planned: Iterable[PlannedEpisode]) -> EarlyStop | None:
-    if selection.precision is None:
-        return None
-    return EarlyStop(selection.precision, [episode.spec for episode in planned])
-
-
-def _concurrency(settings: Settings, share: Share | None) -> int | Limiter:
-    if settings.concurrency == "auto":
-        maximum = split_evenly(MAX_ADAPTIVE, share) if share else MAX_ADAPTIVE
-        return AdaptiveLimit(maximum=maximum)
-    return split_evenly(settings.concurrency, share) if share else settings.concurrency
-
-
-def _budget_limits(settings: Settings, num_parts: int) -> BudgetLimits:
-    tokens, cost = settings.max_tokens, settings.max_cost
-    return BudgetLimits(
-        max_tokens=None if tokens is None else math.ceil(tokens / num_parts),
-        max_cost=None if cost is None else cost / num_parts,
-        max_time_s=settings.max_time_s,
-    )
-
-
-def _share(limit: ErrorLimit, num_parts: int) -> ErrorLimit:
-    if limit.num_errors is None:
-        return limit
-    return ErrorLimit(num_errors=limit.num_errors // num_parts)

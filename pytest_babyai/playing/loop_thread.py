@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-    from concurrent.futures import Future
 
 Result = TypeVar("Result")
 
@@ -37,25 +38,33 @@ class LoopThread:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
-    def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """Runs a coroutine on the loop and waits for it; an interrupt cancels it."""
+    def run(self, coroutine: Coroutine[Any, Any, Result], timeout_s: float | None = None) -> Result:
+        """Runs a coroutine on the loop and waits for it; an interrupt cancels it.
+
+        Raises:
+            TimeoutError: It took longer than ``timeout_s``, as where an environment blocks the
+                loop.
+        """
         future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         try:
-            return future.result()
+            return future.result(timeout_s)
+        except FutureTimeoutError:
+            future.cancel()
+            raise TimeoutError(f"the event loop did not answer within {timeout_s} s") from None
         except BaseException:
             future.cancel()
             raise
 
-    def submit(self, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
-        """Runs a coroutine on the loop, and waits for nothing."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
-
     def close(self, timeout_s: float = 1.5) -> None:
-        """Cancels what still runs, waits for it up to ``timeout_s``, and ends the thread."""
+        """Cancels what still runs, and ends the thread; one that is blocked is left behind.
+
+        Args:
+            timeout_s: How long to wait for what was cancelled, in seconds.
+        """
         if self.loop.is_closed():
             return
-        future = asyncio.run_coroutine_threadsafe(_cancel_others(timeout_s), self.loop)
-        future.result()
+        with suppress(TimeoutError):
+            self.run(_cancel_others(timeout_s), 2 * timeout_s)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout_s)
         if not self._thread.is_alive():
