@@ -283,6 +283,9 @@ class GateCollector(pytest.Collector):
 
     def judge(self, name: str) -> GateResult:
         """Judges the episodes that were played by the gate of an item."""
+        player = self._state.player
+        if player is not None:
+            self._state.tally.num_left_out = len(player.controls.left_out)
         return self._state.tally.judge(self._plan)[name]
 
 

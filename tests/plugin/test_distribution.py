@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 XDIST = ("-p", "xdist", "-n", "2")
 MIXED = """
-import os, pytest
+import pytest
 
 @pytest.mark.babyai
-def test_episode(babyai_episode):
-    assert "PYTEST_XDIST_WORKER" not in os.environ
+def test_episode(babyai_episode, pytestconfig):
+    assert not hasattr(pytestconfig, "workerinput")
 
 @pytest.mark.parametrize("name", ["user-open-3", "baseline-goto-2"])
-def test_unrelated(name):
-    assert os.environ["PYTEST_XDIST_WORKER"]
+def test_unrelated(name, pytestconfig):
+    assert pytestconfig.workerinput
 """
 
 

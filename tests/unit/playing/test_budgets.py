@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_babyai.playing.budgets import Budget, BudgetLimits, ErrorAllowance
 from pytest_babyai.records import EpisodeFailure, EpisodeOutcome, EpisodeResult, EpisodeSpec, Usage
-from pytest_babyai.scheduling import Budget, BudgetLimits, ErrorAllowance, ErrorLimit
+from pytest_babyai.settings.amounts import ErrorLimit
 
 SPEC = EpisodeSpec("baseline", "goto", 200)
 SOLVED = EpisodeResult(

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING
 
 from pytest_babyai.errors import InfrastructureError, RateLimitError
 from pytest_babyai.gateway.inference import Inference, InferenceRequest
+from pytest_babyai.playing.limiter import AdaptiveLimit, ObservedClient
 from pytest_babyai.records import Usage
 from pytest_babyai.retries import Clock, RetryPolicy, with_retries
-from pytest_babyai.scheduling import ObservedClient
-from tests.unit.virtual_time import loop_time_s
-
-if TYPE_CHECKING:
-    from pytest_babyai.scheduling import Limiter
+from tests.unit.playing.virtual_time import loop_time_s
 
 REQUEST = InferenceRequest("baseline", "id", "go", "a wall")
 ANSWER = Inference("id", "", {"action": "drop"}, Usage(1, 1, 0.0), 1.0)
@@ -92,8 +88,18 @@ class Closed(Provider):
         return loop_time_s() < self.opens_at_s
 
 
+class FixedLimit(AdaptiveLimit):
+    """Lets the same number of requests be in flight all the time, whatever comes of them."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit, limit)
+
+    def release(self, ticket: int, error: BaseException | None = None) -> None:  # noqa: ARG002 - as there
+        self._slots.give_back()
+
+
 async def play_episodes(
-    provider: Provider, limiter: Limiter, *, num_episodes: int, num_requests: int
+    provider: Provider, limiter: AdaptiveLimit, *, num_episodes: int, num_requests: int
 ) -> int:
     """Plays all episodes at once, each of so many requests; returns how many were given up."""
     client = ObservedClient(provider, limiter)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_babyai.plugin.ending import HURRIED_S, Ending
+from pytest_babyai.playing.shutdown import HURRIED_S, Shutdown
 
 
 class Time:
@@ -14,36 +14,36 @@ class Time:
 
 
 def test_an_end_that_nobody_waits_for_has_its_time() -> None:
-    ending = Ending(Time())
+    shutdown = Shutdown(Time())
 
-    assert (ending.is_hurried, ending.at_most_s(15.0)) == (False, 15.0)
+    assert (shutdown.is_hurried, shutdown.at_most_s(15.0)) == (False, 15.0)
 
 
 def test_what_comes_later_gets_half_of_what_is_left() -> None:
     time = Time()
-    ending = Ending(time)
-    ending.hurry()
+    shutdown = Shutdown(time)
+    shutdown.hurry()
     limits = []
     for _ in range(6):
-        limits.append(ending.at_most_s(15.0))
+        limits.append(shutdown.at_most_s(15.0))
         time.now_s += limits[-1]
 
-    assert ending.is_hurried
+    assert shutdown.is_hurried
     assert limits == [HURRIED_S / 2**number for number in range(1, 7)]
 
 
 def test_a_second_hurry_gives_no_more_time() -> None:
     time = Time()
-    ending = Ending(time)
-    ending.hurry()
+    shutdown = Shutdown(time)
+    shutdown.hurry()
     time.now_s += HURRIED_S
-    ending.hurry()
+    shutdown.hurry()
 
-    assert ending.at_most_s(15.0) == 0.0
+    assert shutdown.at_most_s(15.0) == 0.0
 
 
 def test_a_short_time_stays_short() -> None:
-    ending = Ending(Time())
-    ending.hurry()
+    shutdown = Shutdown(Time())
+    shutdown.hurry()
 
-    assert ending.at_most_s(0.1) == 0.1
+    assert shutdown.at_most_s(0.1) == 0.1

@@ -16,16 +16,14 @@ from pytest_babyai.errors import (
     RateLimitError,
     RequestTimeoutError,
 )
-from pytest_babyai.scheduling import AdaptiveLimit, FixedLimit, ObservedClient
-from pytest_babyai.scheduling.limiter import MAX_PAUSE_S
-from tests.unit.scheduling.providers import ANSWER, REQUEST, Provider, play_episodes
-from tests.unit.virtual_time import loop_time_s, run_virtually
+from pytest_babyai.playing.limiter import MAX_PAUSE_S, AdaptiveLimit, ObservedClient
+from tests.unit.playing.providers import ANSWER, REQUEST, FixedLimit, Provider, play_episodes
+from tests.unit.playing.virtual_time import loop_time_s, run_virtually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_babyai.gateway.inference import Inference, InferenceRequest
-    from pytest_babyai.scheduling import Limiter
 
 REFUSED = RateLimitError("too many")
 
@@ -34,13 +32,13 @@ def adaptive(start: int = 8, maximum: int = 64) -> AdaptiveLimit:
     return AdaptiveLimit(start, maximum, monotonic_s=loop_time_s)
 
 
-def take(limiter: Limiter) -> int:
+def take(limiter: AdaptiveLimit) -> int:
     ticket = limiter.try_acquire()
     assert ticket is not None
     return ticket
 
 
-def answer(limiter: Limiter, number: int = 1) -> None:
+def answer(limiter: AdaptiveLimit, number: int = 1) -> None:
     """Answers so many requests, with all slots in use."""
     for _ in range(number):
         tickets = [take(limiter) for _ in range(limiter.limit)]
@@ -49,14 +47,14 @@ def answer(limiter: Limiter, number: int = 1) -> None:
             limiter.release(ticket, asyncio.CancelledError())
 
 
-def refuse(limiter: Limiter, error: InfrastructureError = REFUSED) -> None:
+def refuse(limiter: AdaptiveLimit, error: InfrastructureError = REFUSED) -> None:
     limiter.release(take(limiter), error)
 
 
 @pytest.mark.parametrize(
     "make", [lambda: FixedLimit(5), lambda: adaptive(5, 5)], ids=["fixed", "adaptive"]
 )
-def test_no_more_requests_are_in_flight_than_allowed(make: Callable[[], Limiter]) -> None:
+def test_no_more_requests_are_in_flight_than_allowed(make: Callable[[], AdaptiveLimit]) -> None:
     async def main() -> Provider:
         provider = Provider()
         await play_episodes(provider, make(), num_episodes=40, num_requests=3)

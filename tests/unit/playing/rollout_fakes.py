@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_babyai.gateway.inference import Inference, InferenceRequest
+from pytest_babyai.playing.rollout import RolloutOptions, run_episode
 from pytest_babyai.records import (
     EpisodeFailure,
     EpisodeOutcome,
@@ -11,7 +12,6 @@ from pytest_babyai.records import (
     Usage,
 )
 from pytest_babyai.retries import Clock
-from pytest_babyai.rollout import RolloutOptions, run_episode
 
 SPEC = EpisodeSpec("baseline", "goto", 200)
 ACTIONS = ["turn left", "turn right", "go forward", "pick up", "drop", "toggle"]

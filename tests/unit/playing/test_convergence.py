@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_babyai.scheduling import AdaptiveLimit, FixedLimit
-from tests.unit.scheduling.providers import (
+from pytest_babyai.playing.limiter import AdaptiveLimit
+from tests.unit.playing.providers import (
     Closed,
     ConcurrencyLimited,
+    FixedLimit,
     Provider,
     RateLimited,
     play_episodes,
 )
-from tests.unit.virtual_time import loop_time_s, run_virtually
+from tests.unit.playing.virtual_time import loop_time_s, run_virtually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_babyai.scheduling import Limiter
 
 MEAN_LATENCY_S = 1.046  # of a log-normal distribution around 1 s with sigma 0.3
 
@@ -28,7 +28,7 @@ MEAN_LATENCY_S = 1.046  # of a log-normal distribution around 1 s with sigma 0.3
 @dataclass
 class Outcome:
     provider: Provider
-    limiter: Limiter
+    limiter: AdaptiveLimit
     num_lost: int
     duration_s: float
 
@@ -43,7 +43,7 @@ class Outcome:
 
 def simulate(
     make_provider: Callable[[], Provider],
-    make_limiter: Callable[[], Limiter] | None = None,
+    make_limiter: Callable[[], AdaptiveLimit] | None = None,
     num_episodes: int = 200,
     num_requests: int = 40,
 ) -> Outcome:

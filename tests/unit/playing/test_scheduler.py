@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pytest_babyai.errors import CredentialsError, JournalError, NotStartedError, UsageError
-from pytest_babyai.loop_thread import LoopThread
-from pytest_babyai.scheduler import Scheduler
+from pytest_babyai.playing.loop_thread import LoopThread
+from pytest_babyai.playing.scheduler import Scheduler
 from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_babyai.playing.limiter import AdaptiveLimit
     from pytest_babyai.records import EpisodeOutcome
 
 
@@ -222,7 +223,7 @@ class Limit:
 
 def test_more_episodes_start_when_the_limit_grows(thread: LoopThread, stage: Stage) -> None:
     limit = Limit(1)
-    scheduler = Scheduler(thread, stage.play, concurrency=limit)
+    scheduler = Scheduler(thread, stage.play, concurrency=cast("AdaptiveLimit", limit))
     scheduler.submit("abcd")
     stage.wait_for_start_of("a")
 
@@ -234,7 +235,7 @@ def test_more_episodes_start_when_the_limit_grows(thread: LoopThread, stage: Sta
 
 def test_fewer_episodes_run_once_the_limit_has_shrunk(thread: LoopThread, stage: Stage) -> None:
     limit = Limit(3)
-    scheduler = Scheduler(thread, stage.play, concurrency=limit)
+    scheduler = Scheduler(thread, stage.play, concurrency=cast("AdaptiveLimit", limit))
     scheduler.submit("abcdef")
     stage.wait_for_start_of("a", "b", "c")
     thread.run(limit.resize(1))

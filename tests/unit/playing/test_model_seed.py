@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pytest_babyai.scheduling import model_seed
+from pytest_babyai.playing.ordering import model_seed
 
 
 def test_the_seed_is_the_same_everywhere() -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pytest_babyai.scheduling.decisions import DecisionLog
+from pytest_babyai.playing.limiter import DecisionLog
 
 
 class Clock:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_babyai.errors import ProviderError
+from pytest_babyai.playing.rollout import RolloutOptions, run_episode
 from pytest_babyai.records import EpisodeFailure, EpisodeOutcome, EpisodeResult, Usage
 from pytest_babyai.retries import Clock
-from pytest_babyai.rollout import RolloutOptions, run_episode
-from tests.unit.rollout_fakes import SPEC, FakeEnvironment, acting
-from tests.unit.virtual_time import loop_time_s, run_virtually
+from tests.unit.playing.rollout_fakes import SPEC, FakeEnvironment, acting
+from tests.unit.playing.virtual_time import loop_time_s, run_virtually
 
 if TYPE_CHECKING:
     from pytest_babyai.gateway.inference import Inference, InferenceClient, InferenceRequest

@@ -17,6 +17,7 @@ from pytest_babyai.errors import (
     RequestTimeoutError,
     UnknownTaskError,
 )
+from pytest_babyai.playing.rollout import run_episode
 from pytest_babyai.records import (
     AnswerStatus,
     EpisodeResult,
@@ -24,8 +25,7 @@ from pytest_babyai.records import (
     Usage,
 )
 from pytest_babyai.retries import Clock
-from pytest_babyai.rollout import run_episode
-from tests.unit.rollout_fakes import (
+from tests.unit.playing.rollout_fakes import (
     SPEC,
     FakeClient,
     FakeClock,

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pytest_babyai.scheduling.pace import Pace
+from pytest_babyai.playing.pace import Pace
 
 
 def answer_rounds(pace: Pace, number: int) -> list[int]:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_babyai.gateway.inference import episode_tags
+from pytest_babyai.playing.rollout import run_episode
 from pytest_babyai.records import (
     AnswerStatus,
     EpisodeSpec,
     Usage,
 )
-from pytest_babyai.rollout import run_episode
-from tests.unit.rollout_fakes import (
+from tests.unit.playing.rollout_fakes import (
     SPEC,
     FakeClient,
     FakeEnvironment,

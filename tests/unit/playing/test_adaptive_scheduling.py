@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_babyai.errors import RateLimitError
-from pytest_babyai.loop_thread import LoopThread
+from pytest_babyai.playing.budgets import Budget, BudgetLimits
+from pytest_babyai.playing.limiter import AdaptiveLimit, ObservedClient
+from pytest_babyai.playing.loop_thread import LoopThread
+from pytest_babyai.playing.rollout import run_episode
+from pytest_babyai.playing.scheduler import Scheduler
 from pytest_babyai.records import EpisodeOutcome, EpisodeResult, EpisodeSpec
 from pytest_babyai.retries import Clock
-from pytest_babyai.rollout import run_episode
-from pytest_babyai.scheduler import Scheduler
-from pytest_babyai.scheduling import AdaptiveLimit, Budget, BudgetLimits, ObservedClient
 from tests.patience import PATIENCE_S
-from tests.unit.rollout_fakes import FakeEnvironment, acting
+from tests.unit.playing.rollout_fakes import FakeEnvironment, acting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

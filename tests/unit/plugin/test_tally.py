@@ -4,63 +4,64 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from pytest_babyai.errors import BaselineError
-from pytest_babyai.plugin.comparing import Baseline
-from pytest_babyai.plugin.reports import ATTRIBUTE
-from pytest_babyai.plugin.session import EpisodeSession
+from pytest_babyai.playing.run_spec import RunSpec
+from pytest_babyai.plugin.tally import Baseline, Tally
 from pytest_babyai.records import EpisodeSpec
+from pytest_babyai.reporting.results import EpisodeReport
 from pytest_babyai.settings.model import Settings
 from tests.unit.reporting.reporting_samples import solved
 
 if TYPE_CHECKING:
     from pytest_babyai.gate import RunSnapshot
+    from pytest_babyai.gateway.configuration import GatewayConfiguration
 
 SEEDS = range(200, 204)
 
 
-def episode_session() -> EpisodeSession:
-    """A session that has settings, and no episode yet."""
-    session = EpisodeSession(cast("pytest.Config", SimpleNamespace()))
-    selection = SimpleNamespace(
+def empty_tally() -> Tally:
+    """A tally of a run that has settings, and no episode yet."""
+    configuration = SimpleNamespace(variants=("baseline", "history"))
+    run = RunSpec(
         settings=Settings(),
+        configuration=cast("GatewayConfiguration", configuration),
         model_label="fake",
         is_offline=False,
         variant_hashes={},
-        baselines=Path(),
-        variants=lambda settings: settings.variants or ("baseline", "history"),
+        variants=frozenset(),
+        root=Path(),
+        nodeids={},
     )
-    session._selection = cast("Any", selection)
-    return session
+    return Tally(run)
 
 
-def play(session: EpisodeSession, variant: str, layout: str = "") -> None:
+def play(tally: Tally, variant: str, layout: str = "") -> None:
     """Lets a variant solve an episode on each seed."""
     for seed in SEEDS:
         fingerprint = layout or f"level-{seed}"
         outcome = solved(EpisodeSpec(variant, "goto", seed), layout_fingerprint=fingerprint)
-        carried = {"record": outcome.to_record(), "threshold": 1.0, "replay": ""}
-        report = SimpleNamespace(nodeid=f"t.py::t[{outcome.spec}]", **{ATTRIBUTE: carried})
-        session.collect(cast("pytest.TestReport", report))
+        nodeid = f"t.py::t[{outcome.spec}]"
+        tally.add(str(outcome.spec), EpisodeReport(nodeid, outcome, 1.0, ""))
 
 
 def blessed(layout: str = "") -> RunSnapshot:
     """The run of one variant, as a baseline keeps it."""
-    session = episode_session()
-    play(session, "baseline", layout)
-    return session.results.compared.snapshot
+    tally = empty_tally()
+    play(tally, "baseline", layout)
+    return tally.compared.snapshot
 
 
 def test_every_part_is_computed_once() -> None:
-    session = episode_session()
-    session.results.baseline = Baseline("baseline main", blessed())
-    play(session, "baseline")
-    play(session, "history")
+    tally = empty_tally()
+    tally.baseline = Baseline("baseline main", blessed())
+    play(tally, "baseline")
+    play(tally, "history")
 
-    first, second = session.results.compared, session.results.compared
+    first, second = tally.compared, tally.compared
 
     assert first.snapshot is second.snapshot
     assert first.against_baseline is second.against_baseline is not None
@@ -68,12 +69,12 @@ def test_every_part_is_computed_once() -> None:
 
 
 def test_an_episode_that_comes_later_is_compared_as_well() -> None:
-    session = episode_session()
-    play(session, "baseline")
-    before = session.results.compared
+    tally = empty_tally()
+    play(tally, "baseline")
+    before = tally.compared
 
-    play(session, "history")
-    after = session.results.compared
+    play(tally, "history")
+    after = tally.compared
 
     assert before.snapshot.scores.variants == ("baseline",)
     assert after.snapshot.scores.variants == ("baseline", "history")
@@ -82,11 +83,11 @@ def test_an_episode_that_comes_later_is_compared_as_well() -> None:
 
 
 def test_variants_are_compared_even_if_the_baseline_played_other_levels() -> None:
-    session = episode_session()
-    session.results.baseline = Baseline("baseline main", blessed(layout="another"))
-    play(session, "baseline")
-    play(session, "history")
-    compared = session.results.compared
+    tally = empty_tally()
+    tally.baseline = Baseline("baseline main", blessed(layout="another"))
+    play(tally, "baseline")
+    play(tally, "history")
+    compared = tally.compared
 
     with pytest.raises(BaselineError, match="baseline main"):
         _ = compared.against_baseline
@@ -94,9 +95,9 @@ def test_variants_are_compared_even_if_the_baseline_played_other_levels() -> Non
 
 
 def test_without_a_baseline_nothing_is_noted() -> None:
-    session = episode_session()
-    play(session, "baseline")
+    tally = empty_tally()
+    play(tally, "baseline")
 
-    compared = session.results.compared
+    compared = tally.compared
 
     assert (compared.reference, compared.notes, compared.possible) == (None, (), ())

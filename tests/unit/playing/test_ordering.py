@@ -3,8 +3,8 @@ from __future__ import annotations
 import heapq
 import random
 
+from pytest_babyai.playing.ordering import DurationEstimates, longest_first
 from pytest_babyai.records import EpisodeSpec
-from pytest_babyai.scheduling import DurationEstimates, longest_first
 
 LIMITS = {"goto": 64, "open": 128, "pickup": 64}
 
