@@ -189,7 +189,7 @@ async def test_fallback_actions_depend_on_the_episode_alone() -> None:
 
 def fallback_actions_printed_by_another_process(hash_seed: str) -> str:
     code = (
-        "import asyncio, tests.unit.test_rollout_failures as t;"
+        "import asyncio, tests.unit.playing.test_rollout_failures as t;"
         "print(asyncio.run(t.fallback_actions(1)))"
     )
     path = os.pathsep.join(entry for entry in sys.path if entry)
