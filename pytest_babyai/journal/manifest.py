@@ -54,10 +54,13 @@ class VariantDefinition:
     Attributes:
         hash: Over everything that determines its behaviour.
         parts: Hash by part: ``{"template user/history": "ab12...", "model policy": ...}``.
+        contents: The parts themselves, so that prompts can be rendered again; earlier runs lack
+            them.
     """
 
     hash: str
     parts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    contents: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
