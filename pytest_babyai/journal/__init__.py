@@ -16,6 +16,7 @@ from pytest_babyai.journal.manifest import (
     git_state,
     installed_versions,
 )
+from pytest_babyai.journal.merge import MergedRun, merge_runs
 from pytest_babyai.journal.read import (
     LATEST,
     RunLog,
@@ -26,6 +27,7 @@ from pytest_babyai.journal.read import (
     past_durations,
     past_results,
     reusable,
+    runs_below,
 )
 from pytest_babyai.journal.redaction import Scrubber
 from pytest_babyai.journal.run import (
@@ -46,6 +48,7 @@ __all__ = [
     "GitState",
     "Journal",
     "Manifest",
+    "MergedRun",
     "Recording",
     "RunLog",
     "RunState",
@@ -59,6 +62,7 @@ __all__ = [
     "git_state",
     "installed_versions",
     "list_runs",
+    "merge_runs",
     "newest_runs",
     "open_run",
     "past_durations",
@@ -66,4 +70,5 @@ __all__ = [
     "propose_run_id",
     "resume_run",
     "reusable",
+    "runs_below",
 ]

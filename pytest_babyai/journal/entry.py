@@ -94,11 +94,11 @@ class Entry:
         stands its size in bytes, so that readers can skip it.
 
         Raises:
-            JournalError: A number of the outcome is not finite, and JSON has no such numbers.
+            JournalError: A score or duration is not finite. A cost that is not counts as unknown.
         """
         if not math.isfinite(sum(_floats(self.outcome))):
             raise JournalError(
-                f"{self.key}: a score, duration or cost is no finite number; it is not recorded"
+                f"{self.key}: a score or duration is no finite number; it is not recorded"
             )
         rows = [_STEP_VALUES(step) for step in self.outcome.steps] if trajectory else []
         head, steps = encode_json(_head(self)), encode_json(rows)
@@ -240,8 +240,8 @@ def _scrubbed(row: tuple[Any, ...], scrubber: Scrubber) -> list[Any]:
 
 
 def _floats(outcome: EpisodeOutcome) -> Iterator[float]:
-    yield from (outcome.started_at_s, outcome.duration_s, outcome.usage.cost or 0.0)
+    yield from (outcome.started_at_s, outcome.duration_s)
     if isinstance(outcome, EpisodeResult):
         yield from (outcome.progression, outcome.episode_return)
     for step in outcome.steps:
-        yield step.reward + step.latency_ms + (step.usage.cost or 0.0)
+        yield from (step.reward, step.latency_ms)

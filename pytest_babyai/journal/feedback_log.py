@@ -14,7 +14,7 @@ from pytest_babyai.journal.files import AppendFile, GroupWriter, size_of_whole_l
 from pytest_babyai.records import EpisodeResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_babyai.journal.read import RunLog
@@ -70,6 +70,16 @@ class FeedbackLog:
         """
         self._opened().append(functools.partial(_line, episode_id, metrics))
         self._acknowledged.update((episode_id, metric) for metric in metrics)
+
+    def acknowledge_all(self, metrics_by_id: Mapping[str, Sequence[str]]) -> None:
+        """Notes what the store has of many episodes; nothing makes no file.
+
+        Raises:
+            JournalError: It could not be written.
+        """
+        if metrics_by_id:
+            lines = b"".join(_line(*episode) for episode in metrics_by_id.items())
+            self._opened().append(lambda: lines)
 
     def close(self) -> None:
         """Closes the file; a second call does nothing."""

@@ -287,6 +287,15 @@ def read_run(directory: Path) -> RunLog:
         raise JournalError(f"{path}: {error.strerror or error}") from None
 
 
+def runs_below(directory: Path) -> list[RunLog]:
+    """Returns all runs anywhere below a directory, or the one that it is, ordered by path.
+
+    Raises:
+        JournalError: One of them cannot be read.
+    """
+    return [read_run(path.parent) for path in sorted(directory.rglob(EPISODES_FILE))]
+
+
 def run_names(root: Path) -> list[str]:
     """Returns the directories under ``root`` that a run has begun to fill, oldest first."""
     try:

@@ -234,12 +234,17 @@ def test_a_cost_that_was_no_number_is_unknown(tmp_path: Path) -> None:
 def test_a_number_that_json_does_not_know_is_refused_in_one_line(value: float) -> None:
     for outcome in (
         result(key(), episode_return=value),
-        result(key(), usage=Usage(1, 1, value)),
         failure(key(), duration_s=value),
         result(key(), steps=(step(reward=value),)),
     ):
         with pytest.raises(JournalError, match=r"^baseline-goto-200: .*no finite number"):
             line_of(entry(outcome=outcome))
+
+
+def test_a_cost_that_is_no_number_is_written_as_unknown() -> None:
+    odd = entry(outcome=result(key(), usage=Usage(1, 1, math.nan)))
+
+    assert Entry.from_line(line_of(odd)).outcome.usage == Usage(1, 1, None)
 
 
 @pytest.mark.parametrize("with_steps", [True, False])
