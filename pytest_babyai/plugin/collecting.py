@@ -14,7 +14,7 @@ from pytest_babyai.settings.sources import Source
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_babyai.settings.definitions import Settings
+    from pytest_babyai.settings.model import Settings
 
 _PLACES: Final = ("store", "clickhouse_url", "gateway_url")
 

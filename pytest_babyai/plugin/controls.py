@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
     from pytest_babyai.records import EpisodeOutcome, Step
     from pytest_babyai.scheduling import DurationEstimates, Limiter
-    from pytest_babyai.settings.definitions import Settings
+    from pytest_babyai.settings.model import Settings
 
 MAX_ADAPTIVE = 256
 """Requests in flight that ``--babyai-concurrency=auto`` never goes beyond."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
     from pytest_babyai.plugin.session import EpisodeSession
     from pytest_babyai.reporting.results import EpisodeReport
-    from pytest_babyai.settings.definitions import Settings
+    from pytest_babyai.settings.model import Settings
 
     Pair = tuple[str, int]
 

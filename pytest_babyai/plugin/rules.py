@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_babyai.gate import Rule
-    from pytest_babyai.settings.definitions import Settings
+    from pytest_babyai.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_babyai.scheduling.precision import Precision
-    from pytest_babyai.settings.definitions import Settings
+    from pytest_babyai.settings.model import Settings
 
 OFFLINE_MODEL = "babyai-offline"
 PARAMETERS = ("variant", "task", "seed")

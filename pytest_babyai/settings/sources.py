@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
 import reprlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_babyai.errors import SettingsError, did_you_mean
-from pytest_babyai.settings.definitions import DEFINITIONS, SettingDefinition, Settings
+from pytest_babyai.settings.definitions import DEFINITIONS, SettingDefinition
+from pytest_babyai.settings.model import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 SETTINGS_FILE = "babyai.yml"
 """Name of the settings file inside the configuration directory."""
 
-_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _SHORTENED = reprlib.Repr()
 _SHORTENED.maxstring = _SHORTENED.maxother = 100
 
@@ -104,7 +102,9 @@ def read_settings_file(path: Path) -> Source:
         SettingsError: The file cannot be read, is no YAML mapping, has an unknown key or one twice,
             or a number that YAML takes for another one.
     """
-    values = _read_yaml(path) if os.path.lexists(path) else None
+    from pytest_babyai.settings.yaml_files import read_yaml  # a run without episodes pays nothing
+
+    values = read_yaml(path)
     if values is None:
         values = {}
     if not isinstance(values, dict):
@@ -112,51 +112,6 @@ def read_settings_file(path: Path) -> Source:
     known = [definition.key for definition in DEFINITIONS if definition.name != "config"]
     _refuse_unknown(values, known, str(path), "setting")
     return Source(values, lambda d: f"{path}: {d.key}")
-
-
-def _read_yaml(path: Path) -> Any:
-    import yaml  # a run without episodes does not pay for it
-
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), _strict_loader())  # noqa: S506 - safe
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path}: malformed YAML: not UTF-8 text") from None
-    except RecursionError:
-        raise SettingsError(f"{path}: malformed YAML: nested too deeply") from None
-    except (yaml.YAMLError, ValueError) as error:  # the date of a 13th month is a ValueError
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise SettingsError(f"{path}{line}: malformed YAML: {problem}") from None
-
-
-def _strict_loader() -> Any:
-    """Returns a safe YAML loader that refuses what YAML 1.1 would read as something else."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the library's signature
-            seen = set()
-            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-                if key.value in seen:
-                    problem = f"{_SHORTENED.repr(key.value)} is given twice"
-                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-                seen.add(key.value)
-            return super().construct_mapping(node, deep)
-
-        def construct_int(self, node: yaml.ScalarNode) -> int:
-            if not _DECIMAL.fullmatch(node.value):
-                problem = (
-                    f"{_SHORTENED.repr(node.value)} is another number in YAML (octal, hexadecimal "
-                    "or base 60); write it in decimals, or in quotes"
-                )
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-            return self.construct_yaml_int(node)
-
-    Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_int)
-    return Loader
 
 
 def _refuse_both_kinds_of_seeds(source: Source) -> None:

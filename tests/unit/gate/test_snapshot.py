@@ -10,7 +10,7 @@ from pytest_babyai.errors import BaselineError
 from pytest_babyai.gate import RunScores, check_comparable, take_snapshot
 from pytest_babyai.gate.snapshot import layout_fingerprints
 from pytest_babyai.records import EpisodeSpec
-from pytest_babyai.settings.definitions import Settings
+from pytest_babyai.settings.model import Settings
 from tests.unit.gate.gate_samples import episode, run, snapshot
 from tests.unit.reporting.reporting_samples import failure, solved
 

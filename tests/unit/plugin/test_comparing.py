@@ -13,7 +13,7 @@ from pytest_babyai.plugin.comparing import Baseline
 from pytest_babyai.plugin.reports import ATTRIBUTE
 from pytest_babyai.plugin.session import EpisodeSession
 from pytest_babyai.records import EpisodeSpec
-from pytest_babyai.settings.definitions import Settings
+from pytest_babyai.settings.model import Settings
 from tests.unit.reporting.reporting_samples import solved
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_babyai.errors import SettingsError
-from pytest_babyai.settings.definitions import DEFINITIONS, Settings
+from pytest_babyai.settings.definitions import DEFINITIONS
+from pytest_babyai.settings.model import Settings
 from pytest_babyai.settings.sources import (
     Source,
     marker_source,
