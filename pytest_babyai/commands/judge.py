@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import SimpleNamespace
 
     from pytest_babyai.commands.places import Side
-    from pytest_babyai.gate import GateResult, Reference
+    from pytest_babyai.gate import GateResult, Reference, Rule
     from pytest_babyai.journal import RunLog
 
 _HELP: Final = f"""Judge a run by gates, without playing anything.
@@ -50,11 +50,14 @@ def command(chosen: SimpleNamespace) -> Generator[str, None, int]:
     refuse_several(chosen, "compare", "reference")
     log = run_of(chosen, chosen.run)
     place = "--fail" if chosen.fail else f"run {log.run_id}"
-    rules = parse_rules(chosen.fail or _given_rules(log), place)
+    rules: Sequence[Rule] = parse_rules(chosen.fail or _given_rules(log), place)
     side = run_side(log)
     notes = list(side.notes())
     reference = _reference(chosen, side, notes)
-    _check(rules, side, reference, place)
+    if chosen.fail:
+        _check(rules, side, reference)
+    else:
+        rules = _judging(rules, side, reference)
     gates: Sequence[GateResult] = evaluate_rules(rules, side.snapshot.scores, reference)
     for line in wrapped(notes, shutil.get_terminal_size().columns):
         yield line.text
@@ -90,7 +93,7 @@ def _reference(chosen: SimpleNamespace, side: Side, notes: list[str]) -> Referen
     return Reference(f"variant {chosen.reference}", scores, chosen.reference)
 
 
-def _check(rules: Any, side: Side, reference: Reference | None, place: str) -> None:
+def _check(rules: Sequence[Rule], side: Side, reference: Reference | None) -> None:
     from pytest_babyai.environment import TASKS
     from pytest_babyai.gate import check_rules
 
@@ -100,5 +103,18 @@ def _check(rules: Any, side: Side, reference: Reference | None, place: str) -> N
         variants=scores.variants,
         tasks=list(dict.fromkeys([*TASKS, *scores.tasks])),
         has_reference=reference is not None,
-        place=place,
+        place="--fail",
+    )
+
+
+def _judging(rules: Sequence[Rule], side: Side, reference: Reference | None) -> tuple[Rule, ...]:
+    """Leaves out, as a run does, rules of a file that wait for other variants or a reference."""
+    scores = side.snapshot.scores
+    variants, tasks = {"*", *scores.variants}, {"*", None, *scores.tasks}
+    return tuple(
+        rule
+        for rule in rules
+        if rule.variant in variants
+        and rule.task in tasks
+        and (reference is not None or not rule.relative)
     )

@@ -29,3 +29,5 @@ def command(chosen: SimpleNamespace) -> Iterator[str]:
     log = run_of(chosen, chosen.run)
     symbols = symbols_for(sys.stdout.encoding)
     yield from show_lines(log, chosen.nodeid, verbose=chosen.verbose, symbols=symbols)
+    if chosen.nodeid is None:
+        yield f"consumed by all its sessions: {log.spent()}"

@@ -66,6 +66,15 @@ class Spent:
         """Input and output tokens together."""
         return (self.usage.input_tokens or 0) + (self.usage.output_tokens or 0)
 
+    def __str__(self) -> str:
+        """Reads ``at least 1,200 tokens, $0.50, 95 s of play in 12 plays``."""
+        tokens = f"{'at least ' if self.num_uncounted else ''}{self.num_tokens:,} tokens"
+        cost = f"{'at least ' if self.num_unpriced else ''}${self.usage.cost or 0.0:,.2f}"
+        if self.num_unpriced == self.num_plays:
+            cost = "no known cost"
+        plays = "1 play" if self.num_plays == 1 else f"{self.num_plays:,} plays"
+        return f"{tokens}, {cost}, {self.time_s:,.0f} s of play in {plays}"
+
 
 @dataclass(slots=True)
 class RunLog:

@@ -36,7 +36,11 @@ def test_runs_are_listed(project: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_a_run_is_shown(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "latest", "--root", str(project)]) == 0
 
-    assert "[baseline-goto-201]" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "[baseline-goto-201]" in printed
+    assert printed.endswith(
+        "\nconsumed by all its sessions: 440 tokens, $0.00, 2 s of play in 2 plays\n"
+    )
 
 
 def test_an_episode_is_shown(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,13 +81,19 @@ def test_changes_refer_to_a_variant(project: Project, capsys: pytest.CaptureFixt
 def test_without_a_rule_the_runs_own_gates_judge(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    by_model = {"offline": ["success>=0.5"], "openai": ["success>=0"]}
+    by_model = {
+        "offline": ["success>=0.5", "terse:success>=0.5", "steps>+10%"],
+        "openai": ["success>=0"],
+    }
     project.play(
         outcomes(2, seeds=range(60)),
         session={"settings": {"num_dists": 0, "model": "offline", "fail": by_model}},
     )
 
-    assert "FAILED history:success>=0.5" in call(capsys, project, "judge", "latest", code=1)
+    printed = call(capsys, project, "judge", "latest", code=1)
+
+    assert "FAILED history:success>=0.5" in printed
+    assert "1 gate: 1 failed" in printed
 
 
 def test_a_run_without_gates_is_one_line(

@@ -293,12 +293,14 @@ def test_what_a_run_consumed_counts_every_play_once(tmp_path: Path) -> None:
     assert spent.usage.cost == pytest.approx(0.504)
     assert (spent.num_tokens, spent.time_s, spent.num_plays) == (543, 15.0 + 4.0 + 1.0, 4)
     assert (spent.num_uncounted, spent.num_unpriced) == (1, 1)
+    assert str(spent) == "at least 543 tokens, at least $0.50, 20 s of play in 4 plays"
 
 
 def test_a_run_that_played_nothing_consumed_nothing(tmp_path: Path) -> None:
     spent = log_of(tmp_path).spent()
 
     assert (spent.usage, spent.time_s, spent.num_plays) == (NO_USAGE, 0.0, 0)
+    assert str(spent) == "0 tokens, no known cost, 0 s of play in 0 plays"
 
 
 def test_a_later_line_of_a_play_takes_the_place_of_the_earlier(tmp_path: Path) -> None:
