@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 LOCK_FILE: Final = "lock"
 _OWNER_FILE: Final = "writer"
 _LOCK_TIMEOUT_S: Final = 0.5
-"""Longer than `is_locked` holds the lock of a run that nobody writes."""
+_LOOK_TIMEOUT_S: Final = 0.4
+"""Both are longer than `is_locked` holds the lock of a run that nobody writes."""
 _BLOCK: Final = 1 << 16
 
 
@@ -139,7 +140,7 @@ def is_locked(directory: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with filelock.FileLock(path, timeout=0, thread_local=False):
+        with filelock.FileLock(path, timeout=_LOOK_TIMEOUT_S, thread_local=False):
             return False
     except filelock.Timeout:
         return True

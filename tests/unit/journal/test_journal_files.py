@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -87,3 +88,13 @@ def test_a_killed_process_locks_nothing(tmp_path: Path) -> None:
 
 def test_a_directory_without_a_lock_file_is_not_locked(tmp_path: Path) -> None:
     assert not is_locked(tmp_path)
+
+
+def test_many_that_only_look_do_not_take_one_another_for_the_writer(tmp_path: Path) -> None:
+    RunLock(tmp_path).release()
+    (tmp_path / "lock").touch()
+
+    with ThreadPoolExecutor(2) as threads:
+        seen = list(threads.map(lambda _: is_locked(tmp_path), range(50)))
+
+    assert not any(seen)
