@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pytest_babyai.journal import Spent
 from pytest_babyai.records import EpisodeFailure
 from pytest_babyai.statistics import wilson_interval
 
@@ -44,17 +45,23 @@ class Budget:
 
     Args:
         limits: What may be consumed.
+        spent: What earlier sessions of the run have consumed.
         monotonic_s: Seconds that never run backwards; the time starts now.
     """
 
     def __init__(
-        self, limits: BudgetLimits, *, monotonic_s: Callable[[], float] = time.monotonic
+        self,
+        limits: BudgetLimits,
+        *,
+        spent: Spent | None = None,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        spent = spent or Spent()
         self._limits = limits
         self._monotonic_s = monotonic_s
-        self._started_s = monotonic_s()
-        self._num_tokens = 0
-        self._cost = 0.0
+        self._started_s = monotonic_s() - spent.time_s
+        self._num_tokens = spent.num_tokens
+        self._cost = spent.usage.cost or 0.0
         self._num_uncounted = 0
         self._num_unpriced = 0
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pytest_babyai.gateway.inference import InferenceClient
+    from pytest_babyai.journal import Spent
     from pytest_babyai.playing.run_spec import RunSpec
     from pytest_babyai.records import EpisodeOutcome, PlannedEpisode, Step
 
@@ -25,6 +26,7 @@ class RunControls:
 
     Args:
         run: What is played, with its bounds.
+        spent: What earlier sessions of the run have consumed; None for a new one.
 
     Attributes:
         num_steps: Steps played so far.
@@ -33,7 +35,7 @@ class RunControls:
         left_out: Episodes that were not played for that reason.
     """
 
-    def __init__(self, run: RunSpec) -> None:
+    def __init__(self, run: RunSpec, spent: Spent | None = None) -> None:
         settings = run.settings
         self.num_steps = 0
         self.left_out: set[PlannedEpisode] = set()
@@ -50,7 +52,8 @@ class RunControls:
                 max_tokens=settings.max_tokens,
                 max_cost=settings.max_cost,
                 max_time_s=settings.max_time_s,
-            )
+            ),
+            spent=spent,
         )
         limit = settings.max_errors
         self._errors = ErrorAllowance(limit, len(run.nodeids)) if limit else None

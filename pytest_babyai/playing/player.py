@@ -79,7 +79,7 @@ class Player:
         self.run_id = run_id
         self.journal = journal
         self.link = link
-        self.controls = RunControls(run)
+        self.controls = RunControls(run, journal.spent if journal else None)
         self.scheduler: Scheduler[PlannedEpisode] = Scheduler(
             thread,
             self._play,

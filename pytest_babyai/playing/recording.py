@@ -37,10 +37,14 @@ class EpisodeJournal:
 
     Attributes:
         log: The journal's reading side.
+        spent: What earlier sessions of the run have consumed; None for a new run.
+        problems: ``file:line: reason`` of every damaged line of a run that is gone on with.
     """
 
     def __init__(self, journal: Journal, run: RunSpec) -> None:
         self.log = journal.log
+        self.spent = journal.log.spent() if run.settings.resume is not None else None
+        self.problems = list(journal.log.problems)
         self._journal = journal
         self._run = run
         self._reused: dict[EpisodeKey, Entry] = {}

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pytest_babyai.environment import STEP_LIMITS
-from pytest_babyai.errors import JournalError
-from pytest_babyai.journal import newest_runs, open_run, reusable
+from pytest_babyai.journal import open_run, past_results, reusable
 from pytest_babyai.playing.controls import MAX_ADAPTIVE
-from pytest_babyai.records import EpisodeResult
 from pytest_babyai.reporting.forecast import plan_detectable, plan_groups
 from pytest_babyai.reporting.plan import RunPlan, plan_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from pytest_babyai.playing.run_spec import RunSpec
     from pytest_babyai.plugin.state import State
     from pytest_babyai.records import PlannedEpisode
-
-NUM_RUNS = 5
-NUM_ENTRIES = 2_000
 
 
 def print_plan(state: State) -> None:
@@ -42,7 +32,7 @@ def _plan(run: RunSpec) -> RunPlan:
     settings, planned = run.settings, list(run.nodeids)
     reused = _reused(run, planned)
     left = [episode for episode in planned if episode not in reused]
-    past = list(_past(run.runs_dir, run.model_label))
+    past = list(past_results(run.runs_dir, run.model_label))
     concurrency = settings.concurrency
     return RunPlan(
         groups=plan_groups((episode.spec for episode in left), past, STEP_LIMITS),
@@ -60,12 +50,3 @@ def _reused(run: RunSpec, planned: list[PlannedEpisode]) -> set[PlannedEpisode]:
         return set()
     keys = {run.key_of(episode): episode for episode in planned}
     return {keys[key] for key in reusable(open_run(run.runs_dir, resume), keys)}
-
-
-def _past(root: Path, model_label: str) -> Iterator[EpisodeResult]:
-    runs = (log for log in newest_runs(root) if log.manifest.model_label == model_label)
-    for log in itertools.islice(runs, NUM_RUNS):
-        with suppress(JournalError):  # a damaged run tells nothing
-            for entry in itertools.islice(log.entries(with_steps=False), NUM_ENTRIES):
-                if isinstance(entry.outcome, EpisodeResult):
-                    yield entry.outcome

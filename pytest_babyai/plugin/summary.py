@@ -92,6 +92,11 @@ class SummaryHooks:
         reported = {each.outcome.episode_id for each in report.episodes}
         if reused := player.journal.reused_ids & reported:
             yield f"{count_of(len(reused), 'episode')} played before, and not played again"
+        if player.journal.spent is not None:
+            yield f"consumed by all sessions of the run: {player.journal.log.spent()}"
+        if problems := player.journal.problems:
+            lines = count_of(len(problems), "damaged line")
+            yield f"WARNING: {lines} in the journal, not counted as played: {problems[0]}"
         yield f"run {run_id}; see it with: python -m pytest_babyai show {run_id}"
         if len(report.episodes) < report.num_selected:
             yield f"go on with: {resume_command(self._state.config, run_id)}"
