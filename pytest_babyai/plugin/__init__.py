@@ -101,6 +101,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         activate(metafunc.config)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuses the marker where pytest parametrizes nothing."""
+    for item in items:
+        is_method = type(item).__name__ == "TestCaseFunction"
+        if is_method and item.get_closest_marker("babyai") is not None:
+            raise pytest.UsageError(
+                f"{item.nodeid}: @pytest.mark.babyai cannot parametrize a method of a "
+                "unittest.TestCase; write a function, or a class without it"
+            )
+
+
 @pytest.fixture
 def babyai_episode(request: pytest.FixtureRequest) -> Episode:
     """The finished episode of this item's variant, task and seed.

@@ -325,11 +325,15 @@ def take_gates(arguments: list[str]) -> list[str]:
     pytest would look for a file of that name. Test explorers put the root's path before it.
     """
     requested: list[str] = []
-    for argument in list(arguments):
+    kept: list[str] = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
         path, separator, rest = argument.partition("::")
-        if separator and not argument.startswith("-") and Path(path).name == GATES:
-            arguments.remove(argument)
+        is_value = before == "--deselect" or argument.startswith("-")
+        if separator and not is_value and Path(path).name == GATES:
             requested.append(f"{GATES}::{rest}")
+        else:
+            kept.append(argument)
+    arguments[:] = kept
     return requested
 
 

@@ -144,7 +144,7 @@ class OutcomeHooks:
         return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_runtest_makereport")
-    def settle_report(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    def pytest_settle_report(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Makes an expected failure a real one, where a plugin's soft check has failed the test."""
         report = yield
         if report.failed and hasattr(report, "wasxfail"):

@@ -248,11 +248,7 @@ class Plan:
         return self._of_function.get(function_of(nodeid), self.settings)
 
     def put_on(self, item: pytest.Item) -> None:
-        """Puts on an item what it asks of its episode.
-
-        Raises:
-            SettingsError: The marker stands where nothing can be parametrized.
-        """
+        """Puts on an item what it asks of its episode."""
         item.stash[ITEM_PLAN] = self._plan_of(item)
 
     def _plan_of(self, item: pytest.Item) -> ItemPlan | None:
@@ -262,11 +258,6 @@ class Plan:
         function = f"{getattr(item.parent, 'nodeid', '')}::{getattr(item, 'originalname', '')}"
         settings = self._of_function.get(function)
         if callspec is None or settings is None or not set(PARAMETERS) <= callspec.params.keys():
-            if isinstance(item, pytest.Function):
-                raise SettingsError(
-                    f"{item.nodeid}: @pytest.mark.babyai cannot parametrize a method of a "
-                    "unittest.TestCase; write a function, or a class without it"
-                )
             return None  # a doctest, say, of a module that is marked
         episode = PlannedEpisode(
             EpisodeSpec(*(callspec.params[name] for name in PARAMETERS)),

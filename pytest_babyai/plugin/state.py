@@ -75,12 +75,9 @@ class State:
         """Puts on every collected item what it asks of its episode."""
         if self.error is not None:
             return
-        try:
-            for item in items:
-                if ITEM_PLAN not in item.stash:
-                    self.plan.put_on(item)
-        except UsageError as error:
-            self.error = error
+        for item in items:
+            if ITEM_PLAN not in item.stash:
+                self.plan.put_on(item)
 
     def open_player(self) -> Player:
         """Returns the player, opened at the first call.
