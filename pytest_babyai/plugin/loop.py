@@ -136,17 +136,19 @@ class LoopHooks:
         """Ends what runs in the background; a used up budget has an exit code of its own."""
         self._clear_progress()
         self._signals.ignore()
-        try:
-            interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
-            self._state.close(is_interrupted=interrupted)
-        finally:
-            self._signals.give_back()
+        interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
+        self._state.close(is_interrupted=interrupted)
         player = self._state.player
         ended = {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
         if player is None or session.exitstatus not in ended:
             return
         if player.controls.budget_reason() and player.scheduler.refusal:
             session.exitstatus = BUDGET_EXIT
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_unconfigure(self) -> None:
+        """Heeds signals again, now that reports and summary are written."""
+        self._signals.give_back()
 
 
 class Signals:

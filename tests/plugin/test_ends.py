@@ -135,3 +135,69 @@ def test_a_finished_episode_never_waits_for_a_store(project: pytest.Pytester) ->
 
     result.assert_outcomes(passed=10)
     assert len(list(open_run(project.path / RUNS_DIRECTORY).entries())) == 10
+
+
+INTERRUPT = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+
+
+def test_an_interrupt_at_the_start_leaves_nothing_behind(
+    project: pytest.Pytester, provider: Provider
+) -> None:
+    project.makeconftest(
+        f"""
+        import asyncio
+        import pytest_babyai.playing.player as player
+
+        original = player.open_journal
+
+        def open_journal(run, *, run_id):
+            {INTERRUPT}
+            return original(run, run_id=run_id)
+
+        player.open_journal = open_journal
+        """
+    )
+
+    result = project.runpytest_subprocess(TEN_SOLVED)
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert provider.requests == []
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    assert not (project.path / RUNS_DIRECTORY).exists()
+
+
+def test_an_interrupt_in_the_summary_loses_nothing_of_it(project: pytest.Pytester) -> None:
+    project.makeconftest(
+        f"""
+        def pytest_terminal_summary():
+            {INTERRUPT}
+        """
+    )
+
+    result = project.runpytest_subprocess(TEN_SOLVED, "--babyai-md=report.md")
+
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["10 episodes in *", "*report.md written"])
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+def test_a_clock_that_is_set_back_costs_no_episode(
+    project: pytest.Pytester, provider: Provider
+) -> None:
+    project.runpytest("--babyai-seeds=2,53").assert_outcomes(passed=2)
+    project.makeconftest(
+        """
+        import time
+
+        real = time.time
+        time.time = lambda: real() - 86_400
+        """
+    )
+    provider.requests.clear()
+
+    result = project.runpytest_subprocess("--babyai-seeds=2,53,85", "--babyai-resume")
+
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["2 episodes played before, and not played again"])
+    entries = list(open_run(project.path / RUNS_DIRECTORY).entries())
+    assert [entry.outcome.spec.seed for entry in entries] == [2, 53, 85]
