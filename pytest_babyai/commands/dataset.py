@@ -5,52 +5,50 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from pytest_babyai.commands.learning import (
     STORE,
     Curation,
-    add_curation_options,
     curation_of,
+    curation_options,
 )
-from pytest_babyai.commands.places import add_root
+from pytest_babyai.commands.options import PATH, with_options
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
+    from types import SimpleNamespace
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
-    parser = commands.add_parser(
-        "dataset", help="write the successful episodes of a run as training data"
-    )
-    parser.add_argument(
-        "source",
-        metavar="RUN|store",
-        help=f"id of a run, any end of it, 'latest', or {STORE!r} for all that a store has",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("data.jsonl"),
-        metavar="FILE",
-        help="where to write (default: data.jsonl, with data.validation.jsonl and data.card.json)",
-    )
-    parser.add_argument(
-        "--format",
-        default="sft",
-        metavar="sft|dpo",
-        help="chats of the episodes (sft), or the step where a better and a worse episode of one "
-        "seed part, as a preference (dpo); default: sft",
-    )
-    parser.add_argument("--force", action="store_true", help="replace files that are there")
-    add_curation_options(parser)
-    add_root(parser)
-    parser.set_defaults(
-        lines=lambda chosen: make_dataset(
-            curation_of(chosen), chosen.source, chosen.output, force=chosen.force
-        )
-    )
+_HELP = f"""Write the successful episodes of a run as training data.
+
+The source is the id of a run, any end of it, 'latest', or {STORE!r} for all that a store has.
+"""
+
+
+@click.command("dataset", help=_HELP)
+@click.argument("source", metavar="RUN|store")
+@click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    default=Path("data.jsonl"),
+    metavar="FILE",
+    help="where to write (default: data.jsonl, with data.validation.jsonl and data.card.json)",
+)
+@click.option(
+    "--format",
+    default="sft",
+    metavar="sft|dpo",
+    help="chats of the episodes (sft), or the step where a better and a worse episode of one "
+    "seed part, as a preference (dpo); default: sft",
+)
+@curation_options
+@click.option("--force", is_flag=True, help="replace files that are there")
+@with_options
+def command(chosen: SimpleNamespace) -> Iterator[str]:
+    """Yields what the data is made of."""
+    yield from make_dataset(curation_of(chosen), chosen.source, chosen.output, force=chosen.force)
 
 
 def make_dataset(

@@ -6,25 +6,29 @@ import functools
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
 
 from pytest_babyai.commands.learning import (
     STORE,
     Curation,
-    add_curation_options,
     ask_about_cost,
     curation_of,
+    curation_options,
     provider_of_project,
 )
-from pytest_babyai.commands.places import add_root
+from pytest_babyai.commands.options import with_options
 from pytest_babyai.errors import SettingsError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Generator, Iterator, Mapping
+    from types import SimpleNamespace
 
     from pytest_babyai.finetuning.dataset import Dataset
     from pytest_babyai.finetuning.jobs import FineTuning
+
+_Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 _STORED_DATA: Final = "store.jsonl"
 """Name of the training data that is taken from a store, among the jobs."""
@@ -41,44 +45,44 @@ _HYPERPARAMETERS: Final = {
 }
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
-    parser = commands.add_parser(
-        "finetune", help="fine-tune a model on training data and declare it as a variant"
-    )
-    parser.add_argument(
-        "source",
-        nargs="?",
-        metavar="FILE|store",
-        help=f"what 'dataset' wrote, or {STORE!r} for the successful episodes of a store",
-    )
-    parser.add_argument(
-        "--model",
-        metavar="NAME",
-        help="the model to start from, such as gpt-4.1-nano-2025-04-14 (default: babyai-offline, "
-        "if the project's model is an offline one)",
-    )
-    parser.add_argument(
-        "--name", metavar="NAME", help="name of the new variant (default: the old one's with _sft)"
-    )
-    for name, (flag, metavar, text) in _HYPERPARAMETERS.items():
-        parser.add_argument(flag, dest=name, metavar=metavar, help=text)
-    parser.add_argument(
-        "--resume",
-        nargs="?",
-        const="latest",
-        metavar="JOB",
-        help="pick up a job that was started before, by default the latest",
-    )
-    parser.add_argument(
-        "--yes", action="store_true", help="start a job that costs money without being asked"
-    )
-    parser.add_argument(
-        "--force", action="store_true", help="replace the fine-tuned variant that is there"
-    )
-    add_curation_options(parser)
-    add_root(parser)
-    parser.set_defaults(lines=lambda chosen: fine_tune(_options_of(chosen), chosen.source))
+def _hyperparameter_options(command: _Function) -> _Function:
+    for name, (flag, metavar, text) in reversed(_HYPERPARAMETERS.items()):
+        command = click.option(flag, name, metavar=metavar, help=text)(command)
+    return command
+
+
+_HELP: Final = f"""Fine-tune a model on training data and declare it as a variant.
+
+The source is what 'dataset' wrote, or {STORE!r} for the successful episodes of a store.
+"""
+
+
+@click.command("finetune", help=_HELP)
+@click.argument("source", metavar="[FILE|store]", required=False)
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="the model to start from, such as gpt-4.1-nano-2025-04-14 (default: babyai-offline, "
+    "if the project's model is an offline one)",
+)
+@click.option(
+    "--name", metavar="NAME", help="name of the new variant (default: the old one's with _sft)"
+)
+@_hyperparameter_options
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="latest",
+    metavar="JOB",
+    help="pick up a job that was started before, by default the latest",
+)
+@click.option("--yes", is_flag=True, help="start a job that costs money without being asked")
+@click.option("--force", is_flag=True, help="replace the fine-tuned variant that is there")
+@curation_options
+@with_options
+def command(chosen: SimpleNamespace) -> Iterator[str]:
+    """Yields the progress of the job."""
+    yield from fine_tune(_options_of(chosen), chosen.source)
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,7 @@ class FineTuneOptions:
         )
 
 
-def _options_of(chosen: argparse.Namespace) -> FineTuneOptions:
+def _options_of(chosen: SimpleNamespace) -> FineTuneOptions:
     names = ("model", "name", "resume", "yes", "force")
     return FineTuneOptions(
         curation_of(chosen),
@@ -195,7 +199,7 @@ def fine_tune(options: FineTuneOptions, source: str | None) -> Iterator[str]:
     Raises:
         UsageError: An option is wrong, or no model came of it.
     """
-    from pytest_babyai.finetuning.jobs import JobRequest, JobStore
+    from pytest_babyai.finetuning.job_records import JobRequest, JobStore
     from pytest_babyai.finetuning.openai import provider_of
     from pytest_babyai.finetuning.variant import VARIANT_SUFFIX
 
@@ -220,7 +224,7 @@ def fine_tune(options: FineTuneOptions, source: str | None) -> Iterator[str]:
 def _dataset(curation: Curation, source: str) -> Generator[str, None, Dataset]:
     """Reads the training data, from a file or out of the store; yields what its card says."""
     from pytest_babyai.finetuning.dataset import read_dataset, write_dataset
-    from pytest_babyai.finetuning.jobs import JobStore
+    from pytest_babyai.finetuning.job_records import JobStore
 
     if source != STORE:
         _refuse_curation(curation, source)

@@ -15,18 +15,20 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+import click
+
 from pytest_babyai.commands.dataset import make_dataset
 from pytest_babyai.commands.finetune import FineTuneOptions, fine_tune
 from pytest_babyai.commands.foreground import run_to_its_end
 from pytest_babyai.commands.learning import Curation
-from pytest_babyai.commands.places import add_root
+from pytest_babyai.commands.options import root_option, with_options
 from pytest_babyai.errors import SettingsError, UsageError
 from pytest_babyai.settings.defaults import TEACHER
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Collection, Generator, Sequence
     from pathlib import Path
+    from types import SimpleNamespace
 
     from pytest_babyai.gateway.configuration import GatewayConfiguration
 
@@ -95,49 +97,39 @@ class LearnOptions:
 _FREE: Final = {"yes", "force"}
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
-    parser = commands.add_parser(
-        "learn", help="collect, curate, fine-tune, evaluate, report: the loop, resumable"
-    )
-    add_option = parser.add_argument
-    add_option("evals", nargs="?", default="evals", help="the suite (default: evals)")
-    add_option(
-        "--quick",
-        action="store_true",
-        help=f"a smaller loop of some five minutes: {QUICK['episodes']} training and "
-        f"{QUICK['evaluation_episodes']} evaluation episodes a task",
-    )
-    add_option(
-        *("--episodes",), type=int, metavar="N", help="training episodes per task (default: 200)"
-    )
-    add_option(
-        *("--evaluation-episodes",), type=int, metavar="N", help="default: as the suite says"
-    )
-    add_option(
-        "--teacher", default=TEACHER, metavar="VARIANT", help=f"who is learned from ({TEACHER})"
-    )
-    add_option(
-        "--where", default="progression>=1", metavar="CONDITION", help="default: progression>=1"
-    )
-    add_option(
-        "--model",
-        metavar="NAME|PATH",
-        help=f"as --babyai-model (default: the project's; {CARELESS_MODEL} in place of offline)",
-    )
-    add_option("--base", metavar="NAME", help="model to fine-tune; as finetune --model")
-    add_option("--epochs", metavar="N", help="as finetune --epochs")
-    add_option("--yes", action="store_true", help="start a job that costs money without asking")
-    add_option("--force", action="store_true", help="replace a fine-tuned variant that is there")
-    add_option("--fresh", action="store_true", help="begin anew, whatever has been done before")
-    add_root(parser)
-    parser.set_defaults(lines=_lines)
-
-
-def _lines(chosen: argparse.Namespace) -> Generator[str, None, int]:
-    names = [field.name for field in dataclasses.fields(LearnOptions)]
+@click.command("learn", help="Collect, curate, fine-tune, evaluate, report: the loop, resumable.")
+@click.argument("evals", default="evals")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help=f"a smaller loop of some five minutes: {QUICK['episodes']} training and "
+    f"{QUICK['evaluation_episodes']} evaluation episodes a task",
+)
+@click.option("--episodes", type=int, metavar="N", help="training episodes per task (default: 200)")
+@click.option("--evaluation-episodes", type=int, metavar="N", help="default: as the suite says")
+@click.option(
+    "--teacher", default=TEACHER, metavar="VARIANT", help=f"who is learned from ({TEACHER})"
+)
+@click.option(
+    "--where", default="progression>=1", metavar="CONDITION", help="default: progression>=1"
+)
+@click.option(
+    "--model",
+    metavar="NAME|PATH",
+    help=f"as --babyai-model (default: the project's; {CARELESS_MODEL} in place of offline)",
+)
+@click.option("--base", metavar="NAME", help="model to fine-tune; as finetune --model")
+@click.option("--epochs", metavar="N", help="as finetune --epochs")
+@click.option("--yes", is_flag=True, help="start a job that costs money without being asked")
+@click.option("--force", is_flag=True, help="replace a fine-tuned variant that is there")
+@click.option("--fresh", is_flag=True, help="begin anew, whatever has been done before")
+@root_option
+@with_options
+def command(chosen: SimpleNamespace) -> Generator[str, None, int]:
+    """Yields the progress; returns the exit code."""
+    names = [item.name for item in dataclasses.fields(LearnOptions)]
     options = LearnOptions(**{name: getattr(chosen, name) for name in names})
-    return learn(options, chosen.root, fresh=chosen.fresh)
+    return (yield from learn(options, chosen.root, fresh=chosen.fresh))
 
 
 def learn(options: LearnOptions, root: Path, *, fresh: bool = False) -> Generator[str, None, int]:
@@ -319,7 +311,7 @@ class Loop:
             raise SettingsError(f"--teacher: no variant {self.options.teacher!r}; {hint}")
 
     def _check_places(self) -> None:
-        from pytest_babyai.finetuning.jobs import JobStore, ignore_in_git
+        from pytest_babyai.finetuning.job_records import JobStore, ignore_in_git
         from pytest_babyai.finetuning.variant import TunedVariantFiles
 
         files = TunedVariantFiles(self._curation().config_dir())

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import click
+
+from pytest_babyai.commands.options import PATH, config_option, refuse_several, root_option
 from pytest_babyai.errors import SettingsError
 from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE, STORE_DIRECTORY, TEACHER
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from types import SimpleNamespace
 
     from pytest_babyai.environment import Environment
     from pytest_babyai.finetuning.curation import Curated
     from pytest_babyai.finetuning.openai import Provider
     from pytest_babyai.finetuning.sources import EpisodeSource
     from pytest_babyai.gateway.configuration import GatewayConfiguration
+
+_Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 STORE: Final = "store"
 """Stands for a store in the place of a run."""
@@ -155,42 +161,53 @@ def _environments_of(num_dists: int) -> Callable[[str], Environment]:
     return environment_factory("builtin", num_dists=num_dists)
 
 
-def add_curation_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of `Curation`."""
-    add = parser.add_argument
-    add(
-        *("--where",),
-        action="append",
-        default=[],
-        metavar="CONDITION",
-        help="episodes to learn from, such as 'return>=0.7' (default: progression>=1; may be "
-        "repeated)",
+def curation_options(command: _Function) -> _Function:
+    """Adds the options of `Curation`, the root's included."""
+    options = (
+        click.option(
+            "--where",
+            multiple=True,
+            metavar="CONDITION",
+            help="episodes to learn from, such as 'return>=0.7' (default: progression>=1; may be "
+            "repeated)",
+        ),
+        click.option("--variant", metavar="NAME", help="whose episodes (default: the only one)"),
+        click.option(
+            "--val-fraction",
+            default="0.1",
+            metavar="P",
+            help="share of the seeds that is kept for validation (default: 0.1)",
+        ),
+        click.option(
+            "--store",
+            type=PATH,
+            metavar="DIR",
+            help=f"the embedded store (default: {STORE_DIRECTORY})",
+        ),
+        click.option(
+            "--clickhouse-url",
+            metavar="URL",
+            help=f"a ClickHouse as the store (default: ${CLICKHOUSE_VARIABLE})",
+        ),
+        click.option("--run", metavar="RUN", help="the only run to take from a store"),
+        config_option,
+        root_option,
     )
-    add("--variant", metavar="NAME", help="whose episodes (default: the only one)")
-    add(
-        *("--val-fraction",),
-        default="0.1",
-        metavar="P",
-        help="share of the seeds that is kept for validation (default: 0.1)",
-    )
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "--store", type=Path, metavar="DIR", help=f"the embedded store (default: {STORE_DIRECTORY})"
-    )
-    where.add_argument(
-        "--clickhouse-url",
-        metavar="URL",
-        help=f"a ClickHouse as the store (default: ${CLICKHOUSE_VARIABLE})",
-    )
-    add("--run", metavar="RUN", help="the only run to take from a store")
-    add("--config", type=Path, metavar="DIR", help="configuration (default: config of --root)")
+    return functools.reduce(lambda decorated, option: option(decorated), options[::-1], command)
 
 
-def curation_of(chosen: argparse.Namespace) -> Curation:
-    """Returns what the options of `add_curation_options` say."""
-    names = ("root", "config", "store", "clickhouse_url", "run", "variant", "where", "val_fraction")
+def curation_of(chosen: SimpleNamespace) -> Curation:
+    """Returns what the options of `curation_options` say.
+
+    Raises:
+        SettingsError: Two of them exclude each other.
+    """
+    refuse_several(chosen, "store", "clickhouse_url")
+    names = ("root", "config", "store", "clickhouse_url", "run", "variant", "val_fraction")
     return Curation(
-        **{name: getattr(chosen, name) for name in names}, kind=getattr(chosen, "format", "sft")
+        **{name: getattr(chosen, name) for name in names},
+        where=list(chosen.where),
+        kind=getattr(chosen, "format", "sft"),
     )
 
 

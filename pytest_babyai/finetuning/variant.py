@@ -17,15 +17,15 @@ from pytest_babyai.gateway.configuration import (
     FINE_TUNED_MODEL,
 )
 from pytest_babyai.gateway.toml_files import TomlFile, read_toml, tables, to_toml
+from pytest_babyai.journal import installed_versions
 from pytest_babyai.journal.files import replace_file
-from pytest_babyai.journal.provenance import installed_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from pytest_babyai.environment import Environment
     from pytest_babyai.finetuning.dataset import DataCard
-    from pytest_babyai.finetuning.jobs import JobRecord
+    from pytest_babyai.finetuning.job_records import JobRecord
     from pytest_babyai.gateway.configuration import GatewayConfiguration
     from pytest_babyai.gateway.toml_files import Tree
     from pytest_babyai.records import EpisodeSpec

@@ -178,6 +178,20 @@ def unknown_model(name: str, known: Collection[str]) -> ApiError:
     return ApiError(message, status=404, param="model", code="model_not_found")
 
 
+class Question(NamedTuple):
+    """A prompt and how to answer it.
+
+    Attributes:
+        messages: The prompt.
+        temperature: 0 takes the likeliest token each time; above it, tokens are drawn.
+        seed: Seed of the draws.
+    """
+
+    messages: tuple[Message, ...]
+    temperature: float = 0.0
+    seed: int = 0
+
+
 class Answer(NamedTuple):
     """What a model wrote.
 

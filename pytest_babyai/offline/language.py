@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_babyai.offline.prompt import Message
-
 
 TURN_LEFT = "turn left"
 TURN_RIGHT = "turn right"
@@ -188,7 +186,7 @@ def _count_line(line: str) -> int:
 _count_repeated = functools.lru_cache(maxsize=1024)(count_tokens)
 
 
-def count_prompt_tokens(messages: Iterable[Message]) -> int:
+def count_prompt_tokens(messages: Iterable[tuple[str, str]]) -> int:
     """Counts a prompt's tokens: every message's role and text, and what the chat format adds."""
     counts = (_count_repeated(text) + TOKENS_PER_MESSAGE for _role, text in messages)
     return sum(counts) + TOKENS_PER_REPLY

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from pytest_babyai.offline.chat import ApiError, decode, unknown_model
-from pytest_babyai.offline.finetuning.jobs import FINAL, SUCCEEDED, FileStore, JobStore
+from pytest_babyai.offline.finetuning.jobs import FINAL, SUCCEEDED, FileStore, JobRequest, JobStore
 from pytest_babyai.offline.finetuning.metrics import checkpoints
 from pytest_babyai.offline.finetuning.serve import FineTunedModels
 from pytest_babyai.offline.finetuning.worker import Supervisor, trainer_command
@@ -56,33 +56,6 @@ class _Body(msgspec.Struct):
     method: _Method | None = None
     seed: Annotated[int, Meta(ge=0, lt=2**31)] | None = None
     suffix: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")] | None = None
-    metadata: dict[str, str] | None = None
-
-
-class JobRequest(msgspec.Struct, frozen=True):
-    """A request for a fine-tuning job, checked.
-
-    Attributes:
-        model: Name of the model to start from.
-        training_file: Id of the uploaded chats.
-        validation_file: Id of the chats to measure with; None keeps some of the training file's
-            back.
-        num_epochs: Passes over the chats; None leaves the choice to the trainer.
-        batch_size: Chats a step; None as before.
-        learning_rate_multiplier: Factor of the trainer's own learning rate; None as before.
-        seed: Seed of all that is left to chance. The same job with the same seed learns the same.
-        suffix: Part of the model's name.
-        metadata: Texts by names, given back as they are.
-    """
-
-    model: str
-    training_file: str
-    validation_file: str | None = None
-    num_epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate_multiplier: float | None = None
-    seed: int = 0
-    suffix: str | None = None
     metadata: dict[str, str] | None = None
 
 

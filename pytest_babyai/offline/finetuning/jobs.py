@@ -13,12 +13,12 @@ import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from pytest_babyai.offline.chat import ApiError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from pytest_babyai.offline.finetuning.api import JobRequest
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -190,6 +190,33 @@ MODEL_DIRECTORY = "model"
 """Where a job's trained model is, below the job's own directory; there only once it is whole."""
 
 _JOB_ID = re.compile(r"ftjob-[0-9a-f]{24}")
+
+
+class JobRequest(msgspec.Struct, frozen=True):
+    """A request for a fine-tuning job, checked.
+
+    Attributes:
+        model: Name of the model to start from.
+        training_file: Id of the uploaded chats.
+        validation_file: Id of the chats to measure with; None keeps some of the training file's
+            back.
+        num_epochs: Passes over the chats; None leaves the choice to the trainer.
+        batch_size: Chats a step; None as before.
+        learning_rate_multiplier: Factor of the trainer's own learning rate; None as before.
+        seed: Seed of all that is left to chance. The same job with the same seed learns the same.
+        suffix: Part of the model's name.
+        metadata: Texts by names, given back as they are.
+    """
+
+    model: str
+    training_file: str
+    validation_file: str | None = None
+    num_epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate_multiplier: float | None = None
+    seed: int = 0
+    suffix: str | None = None
+    metadata: dict[str, str] | None = None
 
 
 class JobStore:

@@ -13,10 +13,19 @@ from pytest_babyai.offline.finetuning.jobs import CANCELLED, JobStore, write_byt
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_babyai.offline.finetuning.train import StepProgress
-
 
 METRICS_FILE = "metrics.json"
+
+
+class StepProgress(msgspec.Struct, frozen=True):
+    """What one step of training did."""
+
+    step: int
+    num_steps: int
+    epoch: int
+    loss: float
+    token_accuracy: float
+    learning_rate: float
 
 
 class StepMetrics(msgspec.Struct, frozen=True):

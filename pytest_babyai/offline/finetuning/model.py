@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pytest_babyai.offline.chat import Answer
+from pytest_babyai.offline.chat import Answer, Question
 from pytest_babyai.offline.finetuning.jobs import read_json, write_json
 from pytest_babyai.offline.finetuning.tokenizer import END, PAD, Tokenizer, shorten
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
     from typing import Any
-
-    from pytest_babyai.offline.finetuning.serve import Question
 
 
 REACH = 3

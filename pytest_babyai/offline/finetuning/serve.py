@@ -10,7 +10,7 @@ import threading
 from concurrent.futures import Future as ThreadFuture
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_babyai.offline.chat import Answer, ApiError
+from pytest_babyai.offline.chat import Answer, ApiError, Question
 from pytest_babyai.offline.finetuning.jobs import MODEL_DIRECTORY, SUCCEEDED, JobStore
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from pytest_babyai.offline.chat import ChatRequest
     from pytest_babyai.offline.finetuning.model import LanguageModel
-    from pytest_babyai.offline.prompt import Message
 
 MAX_TOGETHER = 64
 """Prompts that are answered as one batch, at most."""
@@ -26,20 +25,6 @@ MAX_LOADED = 4
 MAX_THREADS = 4
 """Cores for answering: batches are small, and whoever plays needs some as well."""
 LIBRARY = "torch"
-
-
-class Question(NamedTuple):
-    """A prompt and how to answer it.
-
-    Attributes:
-        messages: The prompt.
-        temperature: 0 takes the likeliest token each time; above it, tokens are drawn.
-        seed: Seed of the draws.
-    """
-
-    messages: tuple[Message, ...]
-    temperature: float = 0.0
-    seed: int = 0
 
 
 class ServedModel(NamedTuple):

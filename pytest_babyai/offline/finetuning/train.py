@@ -15,10 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pytest_babyai.offline.chat import Question
 from pytest_babyai.offline.finetuning.jobs import model_name
-from pytest_babyai.offline.finetuning.metrics import EpochMetrics, Progress, TrainingMetrics
+from pytest_babyai.offline.finetuning.metrics import (
+    EpochMetrics,
+    Progress,
+    StepProgress,
+    TrainingMetrics,
+)
 from pytest_babyai.offline.finetuning.model import LanguageModel, Network, NetworkSize, prompt_mask
-from pytest_babyai.offline.finetuning.serve import Question
 from pytest_babyai.offline.finetuning.tokenizer import END, PAD, learn_tokenizer, shorten
 
 if TYPE_CHECKING:
@@ -129,18 +134,6 @@ class TrainingPlan:
     batch_size: int = LARGEST_BATCH_SIZE
     learning_rate: float = PEAK_LEARNING_RATE
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class StepProgress:
-    """What one step of training did."""
-
-    step: int
-    num_steps: int
-    epoch: int
-    loss: float
-    token_accuracy: float
-    learning_rate: float
 
 
 def choose_num_epochs(chats: Sequence[EncodedChat]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_babyai.commands.learning_report import write_learning_report
-from pytest_babyai.finetuning.jobs import JobRecord, JobRequest
+from pytest_babyai.finetuning.job_records import JobRecord, JobRequest
 from pytest_babyai.finetuning.variant import _manifest
 from tests.unit.finetuning.finetuning_samples import (
     VARIANT,

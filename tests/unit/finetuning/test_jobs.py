@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_babyai.errors import ConfigurationError, SettingsError, UsageError
-from pytest_babyai.finetuning import jobs, variant
+from pytest_babyai.finetuning import job_records, jobs, variant
 from pytest_babyai.finetuning.failures import DatasetError, LeakageError
-from pytest_babyai.finetuning.jobs import FineTuning, JobRequest, JobStore
+from pytest_babyai.finetuning.job_records import JobRequest, JobStore
+from pytest_babyai.finetuning.jobs import FineTuning
 from pytest_babyai.finetuning.openai import Pace
 from pytest_babyai.finetuning.variant import (
     TunedVariantFiles,
@@ -380,7 +381,7 @@ def test_a_job_that_succeeded_without_a_model_is_not_picked_up(
 def test_a_full_disk_is_told_before_a_job_is_started(
     loop: Loop, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "replace_file", full)
+    monkeypatch.setattr(job_records, "replace_file", full)
 
     assert "No space left on device; jobs are kept in" in loop.refusal(dataset)
     assert loop.num_jobs() == 0

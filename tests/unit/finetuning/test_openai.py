@@ -9,7 +9,8 @@ import pytest
 
 from pytest_babyai.errors import CredentialsError, UsageError
 from pytest_babyai.finetuning.failures import FineTuningError
-from pytest_babyai.finetuning.jobs import JobRequest, _start
+from pytest_babyai.finetuning.job_records import JobRequest
+from pytest_babyai.finetuning.jobs import _start
 from pytest_babyai.finetuning.openai import (
     BASE_URL_VARIABLE,
     KEY_VARIABLE,

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from pytest_babyai.offline.chat import ApiError
-from pytest_babyai.offline.finetuning.api import JobRequest, parse_job_request
+from pytest_babyai.offline.finetuning.api import parse_job_request
+from pytest_babyai.offline.finetuning.jobs import JobRequest
 
 NEEDED = {"model": "babyai-offline", "training_file": "file-1"}
 

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pytest_babyai.offline.finetuning.metrics import StepProgress
     from pytest_babyai.offline.finetuning.model import LanguageModel
-    from pytest_babyai.offline.finetuning.train import EncodedChat, StepProgress
+    from pytest_babyai.offline.finetuning.train import EncodedChat
 
 pytestmark = needs_torch
 
 if find_spec("torch") is not None:
     import torch
 
+    from pytest_babyai.offline.chat import Question
     from pytest_babyai.offline.finetuning.model import (
         Ask,
         Cache,
@@ -31,7 +33,6 @@ if find_spec("torch") is not None:
         generate,
         prompt_mask,
     )
-    from pytest_babyai.offline.finetuning.serve import Question
     from pytest_babyai.offline.finetuning.tokenizer import END, PAD, learn_tokenizer, shorten
     from pytest_babyai.offline.finetuning.train import (
         Training,
