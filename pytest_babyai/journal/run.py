@@ -335,7 +335,9 @@ def _make_root(root: Path) -> None:
     if root.is_dir():
         return
     root.mkdir(parents=True, exist_ok=True)
-    replace_file(root / ".gitignore", b"*\n")
+    place = root.parent if root.parent.name == ".babyai" else root  # one for all that is there
+    if not (place / ".gitignore").exists():
+        replace_file(place / ".gitignore", b"*\n")
     sync_directory(root.parent)
     sync_directory(root.parent.parent)
 

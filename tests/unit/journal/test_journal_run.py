@@ -115,7 +115,7 @@ def test_secrets_of_the_process_are_redacted_by_default(
 def test_the_directory_of_runs_is_kept_out_of_git(tmp_path: Path) -> None:
     create_run(tmp_path / ".babyai" / "runs", manifest(), RECORDING).close()
 
-    assert (tmp_path / ".babyai" / "runs" / ".gitignore").read_text() == "*\n"
+    assert (tmp_path / ".babyai" / ".gitignore").read_text() == "*\n"
 
 
 def test_a_clock_set_back_overwrites_nothing(tmp_path: Path) -> None:
