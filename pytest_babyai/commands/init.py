@@ -22,5 +22,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _lines(chosen: argparse.Namespace) -> Iterator[str]:
-    written = create_project(chosen.directory)
-    yield f"{len(written)} files written; now run: pytest {chosen.directory / 'evals'}"
+    created = create_project(chosen.directory)
+    if created.left:
+        others = len(created.left) - 1
+        rest = f" and {others} more file{'s' if others > 1 else ''}" if others else ""
+        yield f"left as it is: {created.left[0]}{rest}"
+    written = f"{len(created.written)} files written" if created.written else "nothing was missing"
+    yield f"{written}; now run: pytest {chosen.directory / 'evals'}"

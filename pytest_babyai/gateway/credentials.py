@@ -4,32 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_babyai.errors import CredentialsError
 from pytest_babyai.gateway import toml_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
-    from pytest_babyai.gateway.toml_files import TomlFile, Tree
-
-
-def check_credentials(file: TomlFile, environ: Mapping[str, str]) -> None:
-    """Makes sure that the keys which a file asks for are set.
-
-    Raises:
-        CredentialsError: One is not.
-    """
-    name = missing_variable(file, environ)
-    if name is not None:
-        raise CredentialsError(
-            f"{file.path}: the environment variable {name} is not set; "
-            f"set it (export {name}=...) or play without a key: --babyai-model offline"
-        )
+    from pytest_babyai.gateway.toml_files import Tree
 
 
-def missing_variable(file: TomlFile, environ: Mapping[str, str]) -> str | None:
-    """Returns the first variable that a file asks for and that is not set, else None."""
-    for location in _credential_locations(file.tree):
+def missing_line(place: Path, name: str) -> str:
+    """Returns the line that tells of a variable which is not set."""
+    return (
+        f"{place}: the environment variable {name} is not set; "
+        f"set it (export {name}=...) or play without a key: --babyai-model offline"
+    )
+
+
+def missing_variable(tree: Tree, environ: Mapping[str, str]) -> str | None:
+    """Returns the first variable that a tree asks for and that is not set, else None."""
+    for location in _credential_locations(tree):
         variables = list(_variables_of(location))
         if variables and not any(environ.get(name) for name in variables):
             return variables[0]

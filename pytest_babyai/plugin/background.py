@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from pytest_babyai.gateway.client import CLOSE_TIMEOUT_S, Gateway, open_gateway
 from pytest_babyai.gateway.inference import CacheOptions
+from pytest_babyai.gateway.models import offline_fingerprints
 from pytest_babyai.loop_thread import LoopThread
+from pytest_babyai.offline.process import MODELS_DIRECTORY
 from pytest_babyai.plugin.ending import Ending
 from pytest_babyai.plugin.routing import Router
 from pytest_babyai.plugin.store_opening import open_store
@@ -60,11 +62,11 @@ class Background:
 
 
 def _start_server(selection: Selection, stack: ExitStack) -> str | None:
-    port = selection.configuration.offline_port
+    port = selection.played_configuration.offline_port
     if port is None or selection.settings.gateway_url is not None:
         return None
     # Nothing of it is needed elsewhere.
-    from pytest_babyai.offline.process import MODELS_DIRECTORY, OfflineServer
+    from pytest_babyai.offline.process import OfflineServer
 
     models = selection.rootpath / MODELS_DIRECTORY
     server = OfflineServer(port=port, models_dir=models if models.is_dir() else None)
@@ -74,7 +76,11 @@ def _start_server(selection: Selection, stack: ExitStack) -> str | None:
 
 
 async def _open(selection: Selection, api_base: str | None, place: StorePlace) -> Gateway:
-    configuration = selection.configuration
+    configuration = selection.played_configuration
+    if selection.settings.cache != "off":
+        # What answers is part of the cache's key.
+        salt = offline_fingerprints(configuration.tree, selection.rootpath / MODELS_DIRECTORY)
+        configuration = configuration.with_model_hashes(salt)
     if api_base is not None:
         configuration = configuration.with_api_base(api_base)
     settings = selection.settings

@@ -146,7 +146,7 @@ class EpisodeJournal:
             outcome=outcome,
             nodeid=nodeid,
             model_label=self._selection.model_label,
-            offline=self._selection.is_offline,
+            offline=self._selection.is_offline_for(outcome.spec.variant),
             layout_fingerprint=fingerprint,
         )
 

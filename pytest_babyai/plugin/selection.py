@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import re
@@ -14,11 +15,12 @@ import pytest
 from pytest_babyai.environment import TASKS, resolve_task
 from pytest_babyai.errors import CredentialsError, SettingsError, UnknownTaskError, did_you_mean
 from pytest_babyai.gate import BASELINES_DIRECTORY
-from pytest_babyai.gateway.configuration import read_configuration
+from pytest_babyai.gateway.configuration import check_rule_models, read_configuration
+from pytest_babyai.gateway.toml_files import find_files
 from pytest_babyai.plugin.collecting import check_seeds, collection_sources
 from pytest_babyai.plugin.options import command_line, ini_file
 from pytest_babyai.plugin.rules import AskedRules, FunctionRules, read_rules
-from pytest_babyai.project import CONFIG, TENSORZERO_FILE, find_config, packaged
+from pytest_babyai.project import CONFIG, find_config, packaged
 from pytest_babyai.records import EpisodeSpec
 from pytest_babyai.scheduling.precision import parse_precision
 from pytest_babyai.settings.sources import (
@@ -33,10 +35,10 @@ from pytest_babyai.settings.sources import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pytest_babyai.gateway.configuration import GatewayConfiguration
     from pytest_babyai.scheduling.precision import Precision
     from pytest_babyai.settings.model import Settings
 
-OFFLINE_MODEL = "babyai-offline"
 PARAMETERS = ("variant", "task", "seed")
 REPEAT = "babyai_repeat"
 MARK_NAME = re.compile(r"[A-Za-z][\w.-]*")
@@ -78,27 +80,32 @@ class Selection:
         chosen = resolve(sources).config
         if chosen is not None:
             chosen = self.path_of("config", chosen)
-        self.config_dir = find_config(chosen, _places(config), option=origin_of("config", sources))
-        self._weak.append(self._settings_file(chosen))
-        self.settings = resolve([*self._strong, *self._weak])
-        self.precision = self._precision()
+        source = find_config(chosen, _places(config), option=origin_of("config", sources))
+        self._weak.append(_settings_file(source, is_chosen=chosen is not None))
+        settings = resolve([*self._strong, *self._weak])
+        # A gateway that runs elsewhere has keys of its own, and a mere listing needs none.
+        self._needs_keys = not (settings.gateway_url or config.option.collectonly)
         self.configuration = read_configuration(
-            self.config_dir,
-            self._model(),
+            source,
+            self._model(settings),
             os.environ,
-            # A gateway that runs elsewhere has keys of its own, and a mere listing needs none.
-            check_credentials=not (self.settings.gateway_url or config.option.collectonly),
+            function=settings.function,
+            check_credentials=self._needs_keys,
         )
+        self.config_dir = self.configuration.config_dir
+        self.settings = self._resolve([*self._strong, *self._weak])
+        self.precision = self._precision()
         self.played_variants: set[str] = set()
         self.rules_of: dict[str, FunctionRules] = {}
         self._of_function: dict[str, Settings] = {}
 
-    def _settings_file(self, chosen: Path | None) -> Source:
-        # The packaged directory is a stand-in for the gateway's files; its settings are an
-        # example, and must not decide over a project that has none.
-        directories = [chosen] if chosen else [place / "config" for place in _places(self._config)]
-        files = [directory / SETTINGS_FILE for directory in directories]
-        return read_settings_file(next((file for file in files if file.is_file()), files[0]))
+    def _resolve(self, sources: Sequence[Source]) -> Settings:
+        """Resolves settings; the model is the one that plays where none was named."""
+        settings = resolve(sources)
+        check_rule_models(
+            settings.fail, self.config_dir, settings.model, origin_of("fail", sources)
+        )
+        return dataclasses.replace(settings, model=self.configuration.model_name)
 
     def _precision(self) -> Precision | None:
         if self.settings.until is None:
@@ -109,9 +116,9 @@ class Selection:
             place = origin_of("until", [*self._strong, *self._weak])
             raise SettingsError(f"{place}: {error}") from None
 
-    def _model(self) -> str:
-        model = self.settings.model  # a name is one of the models' files
-        return str(self.path_of("model", model)) if model.endswith(".toml") else model
+    def _model(self, settings: Settings) -> str | None:
+        model = settings.model  # a name is one of the models' files
+        return str(self.path_of("model", model)) if model and model.endswith(".toml") else model
 
     def path_of(self, setting: str, path: str | Path) -> Path:
         """Returns a path as it is meant: as typed from there, in a file from pytest's root."""
@@ -135,12 +142,27 @@ class Selection:
         """The model, as summaries and the journal name it."""
         if self.settings.gateway_url is not None:
             return f"as the gateway at {self.settings.gateway_url} has it"
-        return self.configuration.model_label
+        return self.configuration.model_label(self._played)
 
     @property
     def is_offline(self) -> bool:
-        """Whether the offline model plays, which is no language model."""
-        return self.settings.gateway_url is None and OFFLINE_MODEL in self.model_label
+        """Whether the offline model alone plays, which is no language model."""
+        return self.is_offline_for(*self._played)
+
+    def is_offline_for(self, *variants: str) -> bool:
+        """Whether the offline model alone plays these variants."""
+        return self.settings.gateway_url is None and self.configuration.is_offline(variants)
+
+    @property
+    def played_configuration(self) -> GatewayConfiguration:
+        """The configuration with what the played variants need, and nothing else."""
+        return self.configuration.playing(self._played)
+
+    @property
+    def _played(self) -> tuple[str, ...]:
+        names = self.played_variants or self.variants(self.settings)
+        known = self.configuration.variants
+        return tuple(sorted(names, key=lambda name: (name not in known, *_place(name, known))))
 
     @functools.cached_property
     def variant_hashes(self) -> Mapping[str, str]:
@@ -165,10 +187,13 @@ class Selection:
             for marker in node.iter_markers("babyai")
         ]
         sources = [*self._strong, *markers, *self._weak]
-        settings = resolve(sources)
+        settings = self._resolve(sources)
         self._of_function[node.nodeid] = settings
         self._check_variants(settings, origin_of("variants", sources))
         self._check_reference(settings, origin_of("reference", sources))
+        self.configuration.check_playable(
+            self.variants(settings), os.environ, has_own_keys=self._needs_keys
+        )
         check_seeds(settings)
         tasks = _tasks(settings, origin_of("tasks", sources))
         missing = [name for name in PARAMETERS if name not in metafunc.fixturenames]
@@ -198,7 +223,7 @@ class Selection:
                 raise CredentialsError(unusable[variant])
             # A running gateway has a configuration of its own, and answers for it.
             if variant not in declared and settings.gateway_url is None:
-                place = self.config_dir / TENSORZERO_FILE
+                place = self.configuration.files[0]
                 raise SettingsError(
                     f"{origin}: unknown variant {variant!r} in {place}; "
                     f"{did_you_mean(variant, declared)}"
@@ -268,6 +293,18 @@ def _tasks(settings: Settings, origin: str) -> list[str]:
         return [resolve_task(task) for task in settings.tasks or TASKS]
     except UnknownTaskError as error:
         raise UnknownTaskError(f"{origin}: {error}") from None
+
+
+def _settings_file(source: Path, *, is_chosen: bool) -> Source:
+    # The packaged directory is a stand-in for the gateway's files; its settings are an example,
+    # and must not decide over a project that has none.
+    if source == packaged(CONFIG) and not is_chosen:
+        return Source({}, lambda definition: definition.key)
+    return read_settings_file(find_files(source)[0].parent / SETTINGS_FILE)
+
+
+def _place(name: str, known: Sequence[str]) -> tuple[int, str]:
+    return (known.index(name) if name in known else 0, name)
 
 
 def _places(config: pytest.Config) -> list[Path]:

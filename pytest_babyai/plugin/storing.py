@@ -196,7 +196,7 @@ class ControllerLink:
 
 
 async def _open_for_feedback(selection: Selection, place: StorePlace) -> Gateway:
-    configuration = selection.configuration
+    configuration = selection.played_configuration
     if configuration.offline_port is not None:
         configuration = configuration.with_api_base(_NO_MODEL)
     return await open_gateway(
@@ -216,7 +216,12 @@ def _evaluations(
     journal = run.journal
     manifest = journal.log.manifest if journal else None
     git = manifest.session.git if manifest else None
-    labels = EvaluationLabels(run.run_id, run.selection.model_label, git.commit if git else None)
+    labels = EvaluationLabels(
+        run.run_id,
+        run.selection.model_label,
+        git.commit if git else None,
+        function=run.selection.configuration.function.name,
+    )
     return WorkflowEvaluations(
         gateway,
         labels,

@@ -128,13 +128,19 @@ DEFINITIONS: tuple[SettingDefinition, ...] = (
         "model",
         values.text,
         "NAME|PATH",
-        "model file: offline (default), openai, compatible, or a TOML file",
+        "plays all variants: offline, openai, compatible, or a TOML file (default: what they name)",
     ),
     SettingDefinition(
         "config",
         values.path,
-        "DIR",
-        "configuration directory (default: ./config, else the packaged one)",
+        "PATH",
+        "configuration: directory, file or glob (default: ./config, else the packaged one)",
+    ),
+    SettingDefinition(
+        "function",
+        values.text,
+        "NAME",
+        "TensorZero function that chooses an action (default: act)",
     ),
     SettingDefinition(
         "gateway_url", values.url, "URL", "a running TensorZero gateway (default: embedded)"

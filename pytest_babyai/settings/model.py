@@ -27,9 +27,11 @@ class Settings:
         history_length: Past observations and actions that variants with history see.
         gate: ``episodes``: an episode below its threshold fails the run; ``aggregate``: it is
             reported as expected failure.
-        model: Name of a file in ``<config>/models`` or path of a TOML file.
-        config: Configuration directory; None means ``config`` of the project, else the one that
-            comes with the package.
+        model: Name of a file in ``<config>/models`` or path of a TOML file, which plays all
+            variants; None lets each play the model that it names.
+        config: Directory, file or glob of the configuration; None means ``config`` of the project,
+            else the one that comes with the package.
+        function: The TensorZero function that chooses an action.
         gateway_url: A running TensorZero gateway; None means the embedded one.
         concurrency: Requests in flight at most; ``auto`` finds what the provider bears.
         timeout_s: Time limit of one request in seconds.
@@ -77,8 +79,9 @@ class Settings:
     threshold: float = 1.0
     history_length: int = 8
     gate: str = "episodes"
-    model: str = "offline"
+    model: str | None = None
     config: Path | None = None
+    function: str = "act"
     gateway_url: str | None = None
     concurrency: int | Literal["auto"] = 50
     timeout_s: float = 60.0
@@ -124,7 +127,7 @@ class Settings:
     @property
     def rules(self) -> tuple[str, ...]:
         """The rules of gates that are meant for the model."""
-        return self.fail if isinstance(self.fail, tuple) else self.fail.get(self.model, ())
+        return self.fail if isinstance(self.fail, tuple) else self.fail.get(self.model or "", ())
 
     def as_plain(self) -> dict[str, Any]:
         """Returns the settings as JSON types, for a report or a manifest."""

@@ -96,17 +96,9 @@ def read_settings_file(path: Path) -> Source:
     Raises:
         SettingsError: The file cannot be read, is no YAML mapping or has an unknown key.
     """
-    import yaml  # a run without episodes does not pay for it
+    from pytest_babyai.settings.yaml_files import read_yaml  # a run without episodes pays nothing
 
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not UTF-8 text"
-        raise SettingsError(f"{path}{line}: malformed YAML: {problem}") from None
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror or error}") from None
+    values = read_yaml(path)
     if values is None:
         values = {}
     if not isinstance(values, dict):
@@ -114,6 +106,21 @@ def read_settings_file(path: Path) -> Source:
     known = [definition.key for definition in DEFINITIONS if definition.name != "config"]
     _refuse_unknown(values, known, str(path), "setting")
     return Source(values, lambda d: f"{path}: {d.key}")
+
+
+def check_ini_names(names: Iterable[str], place: str) -> None:
+    """Refuses entries of an ini file that look like a setting and are none.
+
+    Args:
+        names: All entries of pytest's section.
+        place: Names the file.
+
+    Raises:
+        SettingsError: The line names the entry that was meant.
+    """
+    known = [definition.ini for definition in DEFINITIONS]
+    given = {name: None for name in names if name.startswith("babyai_")}
+    _refuse_unknown(given, known, place, "setting")
 
 
 def _refuse_both_kinds_of_seeds(source: Source) -> None:

@@ -60,6 +60,8 @@ def one_of(*choices: str) -> Callable[[Any], str]:
     """Reads one of the given words."""
 
     def parse(value: Any) -> str:
+        if isinstance(value, bool) and {"on", "off"} <= set(choices):
+            return "on" if value else "off"  # as YAML reads these words
         if value not in choices:
             raise ValueError(f"{' or '.join(choices)}; {did_you_mean(str(value), choices)}")
         return str(value)
