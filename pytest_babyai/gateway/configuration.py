@@ -177,10 +177,9 @@ class GatewayConfiguration:
             ConfigurationError: A variant names a model that is not defined.
             CredentialsError: A key is not set.
         """
-        for name in variants:
-            if name in self.variants:
-                self.providers(name)
+        providers = [provider for name in variants for provider in self.providers(name)]
         missing = credentials.missing_variable(self.playing(variants).tree, environ)
+        missing = missing or credentials.missing_default(providers, self.tree, environ)
         if missing and has_own_keys:
             place = next((f for f in self.files if missing in toml_files.read_text(f)), None)
             raise CredentialsError(credentials.missing_line(place or self.model_file, missing))

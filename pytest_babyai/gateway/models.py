@@ -39,12 +39,14 @@ class ModelProvider:
         type: Type of the provider, such as ``"openai"``.
         name: What the provider calls the model.
         is_offline: Whether the offline server answers, and no language model of a provider.
+        is_shorthand: Whether the configuration names it in short and defines nothing of it.
     """
 
     model: str
     type: str
     name: str
     is_offline: bool
+    is_shorthand: bool = False
 
 
 def is_placeholder(provider: Tree) -> bool:
@@ -71,7 +73,7 @@ def providers_of(tree: Tree, model: str, key: str = "model") -> tuple[ModelProvi
         return tuple(_provider(model, toml_files.tables(declared, name)) for name in routing)
     kind, separator, name = model.partition(_SHORTHAND)
     if separator:
-        return (ModelProvider(model, kind, name, is_offline=False),)
+        return (ModelProvider(model, kind, name, is_offline=False, is_shorthand=True),)
     hint = did_you_mean(model, defined)
     raise ConfigurationError(f"{key} {model!r} is not defined; {hint}")
 
