@@ -52,7 +52,7 @@ def find_config(
         if not _is_config(found):
             raise SettingsError(
                 f"{found} holds no {TENSORZERO_FILE}; write one (python -m pytest_babyai init), "
-                f"or name the configuration: {option}=PATH"
+                f"or name the configuration: {option or '--babyai-config'}=PATH"
             )
         return found
     if chosen.is_dir():

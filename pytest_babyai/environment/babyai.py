@@ -12,6 +12,7 @@ from pytest_babyai.environment.contract import (
     long_name,
     read_num_dists,
     resolve_task,
+    text_action,
 )
 from pytest_babyai.environment.observation import describe
 from pytest_babyai.environment.world import Event, MissionProgress, World
@@ -100,7 +101,12 @@ class BabyAIEnvironment:
         """The action that stands in for a candidate that names none."""
         return DEFAULT_ACTION
 
-    def reset(self, *, seed: int | None = None) -> tuple[Observation, dict[str, Any]]:
+    def reset(
+        self,
+        *,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,  # noqa: ARG002 - Gymnasium's
+    ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode; see `Environment.reset`."""
         # minigrid costs 120 ms to import, so that only those who play pay for it
         from pytest_babyai.environment import levels
@@ -129,7 +135,7 @@ class BabyAIEnvironment:
 
     def get_text_action(self, action: int) -> str:
         """Returns the name of one of minigrid's action numbers."""
-        return self.language_action_space[action]
+        return text_action(self.language_action_space, action)
 
     def get_instruction_prompt(self, instructions: str | None = None) -> str:
         """Returns a system prompt that explains task and actions; see `Environment`."""

@@ -105,7 +105,8 @@ class Selection:
         check_rule_models(
             settings.fail, self.config_dir, settings.model, origin_of("fail", sources)
         )
-        return dataclasses.replace(settings, model=self.configuration.model_name)
+        model = settings.model or self.configuration.model_name
+        return dataclasses.replace(settings, model=model)
 
     def _precision(self) -> Precision | None:
         if self.settings.until is None:
