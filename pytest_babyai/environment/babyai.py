@@ -19,6 +19,8 @@ from pytest_babyai.environment.world import Event, MissionProgress, World
 from pytest_babyai.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
+    from enum import Enum
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -107,7 +109,7 @@ class BabyAIEnvironment:
         seed: int | None = None,
         options: dict[str, Any] | None = None,  # noqa: ARG002 - Gymnasium's
     ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode; see `Environment.reset`."""
+        """Starts an episode; see `Environment.reset`. Gymnasium's options change nothing."""
         # minigrid costs 120 ms to import, so that only those who play pay for it
         from pytest_babyai.environment import levels
 
@@ -133,7 +135,7 @@ class BabyAIEnvironment:
         self.failed_candidates.append(candidate)
         return DEFAULT_ACTION
 
-    def get_text_action(self, action: int) -> str:
+    def get_text_action(self, action: int | Enum) -> str:
         """Returns the name of one of minigrid's action numbers."""
         return text_action(self.language_action_space, action)
 

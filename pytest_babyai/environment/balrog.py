@@ -206,7 +206,7 @@ class BalrogEnvironment:
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode; see `Environment.reset`."""
+        """Starts an episode; see `Environment.reset`. Gymnasium's options change nothing."""
         with _unwarned():
             observation, info = self._inner.reset(seed=check_seed(seed), options=options)
         self._inner.failed_candidates = []

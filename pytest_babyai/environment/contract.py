@@ -97,15 +97,12 @@ class Environment(Protocol):
         """The action that stands in for a candidate that names none."""
         ...
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode.
 
         Args:
             seed: Decides the layout and the mission, with the task and the number of distractors.
                 None goes on with the random stream of the previous episode.
-            options: Gymnasium's; these levels have none, so that it changes nothing.
 
         Returns:
             The first observation and an information dict, as in Gymnasium.

@@ -6,6 +6,7 @@ played by which model, what the run is called, and whether a language model answ
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,12 +28,14 @@ from pytest_babyai.gateway.variant_parts import (
     variant_parts,
 )
 from pytest_babyai.project import CONFIG, packaged
+from pytest_babyai.records import EpisodeResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_babyai.gateway.models import ModelProvider
     from pytest_babyai.gateway.toml_files import TomlFile, Tree
+    from pytest_babyai.records import EpisodeOutcome
 
 __all__ = [
     "ACT_FUNCTION",
@@ -129,12 +132,16 @@ class GatewayConfiguration:
         """Returns those variants that nothing but the offline server can answer."""
         return tuple(name for name in variants if self._is_offline(name))
 
-    def is_offline(self, variants: Sequence[str]) -> bool:
+    def is_offline(self, variants: Sequence[str] | None = None) -> bool:
         """Returns whether the offline server plays all of these variants, of which there are some.
 
         A variant that may fall back to another provider is not offline.
+
+        Args:
+            variants: Those that are played; None for all.
         """
-        return bool(variants) and len(self.offline_variants(variants)) == len(variants)
+        played = self.variants if variants is None else tuple(variants)
+        return bool(played) and len(self.offline_variants(played)) == len(played)
 
     def model_label(self, variants: Sequence[str] | None = None) -> str:
         """Returns the models of the variants that are played, for summaries.
@@ -162,6 +169,17 @@ class GatewayConfiguration:
             )
         replaced = dict.fromkeys(self.replaced[name] for name in played if name in self.replaced)
         return f"{label} in place of {', '.join(replaced)}" if replaced else label
+
+    def answer_lines(self, outcomes: Iterable[EpisodeOutcome]) -> Iterator[str]:
+        """Yields which models answered the variants that may fall back to another one."""
+        answered: dict[str, dict[str, None]] = {}
+        for outcome in outcomes:
+            if isinstance(outcome, EpisodeResult):
+                answered.setdefault(outcome.spec.variant, {}).update(dict.fromkeys(outcome.models))
+        for variant, names in answered.items():
+            routes = Counter(provider.model for provider in self.providers(variant))
+            if names and max(routes.values(), default=0) > 1:
+                yield f"{variant} was answered by {', '.join(names)}"
 
     def check_playable(
         self, variants: Sequence[str], environ: Mapping[str, str], *, has_own_keys: bool = True
@@ -203,7 +221,13 @@ class GatewayConfiguration:
             "variants": {name: self._variants[name] for name in self._variants if name in kept},
         }
         tree["functions"] = {self.function.name: function}
-        return replace(self, tree={name: part for name, part in tree.items() if part != {}})
+        return replace(
+            self,
+            variant_parts={
+                name: self.variant_parts[name] for name in self.variants if name in variants
+            },
+            tree={name: part for name, part in tree.items() if part != {}},
+        )
 
     @property
     def offline_port(self) -> int | None:

@@ -81,6 +81,9 @@ class SummaryHooks:
 
     def _journal_lines(self, report: RunReport) -> Iterator[str]:
         yield from self._session.run.controls.notes() if self._session.run else ()
+        yield from self._session.selection.configuration.answer_lines(
+            episode.outcome for episode in self._session.episodes.values()
+        )
         if (link := self._session.store_link) is not None:
             yield from link.lines(self._session.run_id)
         journal = self._session.journal

@@ -120,10 +120,11 @@ async def play_as_the_experiment(
     config_file: Path, variant: str, task: str, seed: int, history_length: int = 8
 ) -> dict[str, Any]:
     """Plays an episode as the experiment's notebook does, and returns what it logs."""
-    client = await AsyncTensorZeroGateway.build_embedded(config_file=str(config_file))
+    client: Any = await AsyncTensorZeroGateway.build_embedded(config_file=str(config_file))  # type: ignore[misc]
     env = make_env("babyai", task)
     observed, _ = env.reset(seed=seed)
-    mission, history, episode_return, tokens = observed["mission"], [], 0.0, [0, 0]
+    mission, episode_return, tokens = observed["mission"], 0.0, [0, 0]
+    history: list[str] = []
     episode_id = uuid7()
     num_steps = 0
     for _ in range(env.max_steps):

@@ -228,6 +228,7 @@ api_key_location = "none"
     assert model_line(result) == "model: babyai-offline, else deterministic (openai)"
     assert manifest(own)["offline"] is False
     assert results(own)[0]["models"] == ["babyai-offline"]
+    result.stdout.fnmatch_lines(["plain was answered by babyai-offline"])
 
 
 def test_the_shipped_variants_are_played_by_the_offline_model(own: pytest.Pytester) -> None:
