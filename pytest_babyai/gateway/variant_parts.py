@@ -134,7 +134,7 @@ def _models(contents: Tree, table: Tree) -> Iterator[tuple[str, Any]]:
     types = set()
     for key in MODEL_KEYS:
         for name in sorted({str(value) for value in toml_files.values_of(table, key)}):
-            yield f"{key} {name}".replace("_", " "), contents.get(f"{key}s", {}).get(name)
+            yield f"{key.replace('_', ' ')} {name}", contents.get(f"{key}s", {}).get(name)
             types |= {provider.type for provider in _known_providers(contents, name, key)}
     for kind in sorted(types):
         yield f"provider type {kind}", contents.get("provider_types", {}).get(kind)

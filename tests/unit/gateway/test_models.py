@@ -247,6 +247,12 @@ def test_the_hash_of_a_variant_covers_its_embedding_model(read: Reader) -> None:
     assert after != before
 
 
+def test_a_part_is_called_after_its_model(read: Reader) -> None:
+    parts = read(variant("a", "my_model"), provider("my_model", "x")).variant_parts["a"]
+
+    assert "model my_model" in parts
+
+
 def test_a_path_of_urls_is_no_file(read: Reader) -> None:
     found = read('[gateway]\nbase_path = "/tensorzero"\n', variant("a", "ours"), OURS)
 
