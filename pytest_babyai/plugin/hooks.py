@@ -62,6 +62,9 @@ class EpisodeHooks:
         self, session: pytest.Session, plans: Mapping[pytest.Item, ItemPlan], share: Share | None
     ) -> bool | None:
         try:
+            self._session.selection.settle(
+                {episode.spec.variant for episode in self._session.agenda.nodeids}
+            )
             if share is None:
                 self._session.results.check_baseline(self._session.agenda.nodeids)
                 check_artifacts(self._session)

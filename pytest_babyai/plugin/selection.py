@@ -174,6 +174,16 @@ class Selection:
         """Returns the variants that settings ask for; `parametrize` has checked those it plays."""
         return settings.variants or self.configuration.variants
 
+    def settle(self, variants: set[str]) -> None:
+        """Takes note of the variants that are played, once tests have been selected.
+
+        Raises:
+            ConfigurationError: One names a model that is not defined.
+            CredentialsError: The key of its model is not set.
+        """
+        self.played_variants = variants
+        self.configuration.check_playable(self._played, os.environ, has_own_keys=self._needs_keys)
+
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Gives a marked test its episodes.
 
@@ -192,9 +202,6 @@ class Selection:
         self._of_function[node.nodeid] = settings
         self._check_variants(settings, origin_of("variants", sources))
         self._check_reference(settings, origin_of("reference", sources))
-        self.configuration.check_playable(
-            self.variants(settings), os.environ, has_own_keys=self._needs_keys
-        )
         check_seeds(settings)
         tasks = _tasks(settings, origin_of("tasks", sources))
         missing = [name for name in PARAMETERS if name not in metafunc.fixturenames]

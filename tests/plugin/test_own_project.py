@@ -264,6 +264,21 @@ def test_shorthand_models_need_their_key_before_anything_is_played(
     )
 
 
+def test_only_what_is_selected_counts_as_played(
+    own: pytest.Pytester, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    config = write_own_project(own.path / "config", more=model_toml(provider.url, "m"))
+    toml = config / "tensorzero.toml"
+    toml.write_text(toml.read_text().replace('model = "openai::some-model-2024"', 'model = "m"', 1))
+
+    result = own.runpytest("-k", "test_episode[plain-")
+
+    assert result.ret == 0
+    assert model_line(result) == "model: deterministic (openai)"
+    assert set(manifest(own)["variants"]) == {"plain"}
+
+
 @pytest.mark.parametrize(
     "form",
     ["config", "config/tensorzero.toml", "config/{tensorzero,more/*}.toml", "config/**/*.toml"],
