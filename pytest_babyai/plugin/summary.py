@@ -83,6 +83,9 @@ class SummaryHooks:
         player = self._state.player
         if player is None:
             return
+        yield from self._state.run.configuration.answer_lines(
+            episode.outcome for episode in report.episodes
+        )
         yield from player.controls.notes()
         if player.link is not None:
             yield from player.link.lines(player.run_id)
