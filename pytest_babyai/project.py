@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 CONFIG = "config"
 EVALS = "evals"
+BASELINES = "baselines"
 PYTEST_FILES = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
 PYTEST_INI = "[pytest]\nasyncio_default_fixture_loop_scope = function\n"
 TENSORZERO_FILE = "tensorzero.toml"
@@ -46,7 +47,7 @@ def find_config(
         SettingsError: The directory holds no TensorZero configuration, or there is none.
     """
     if chosen is None:
-        found = next((place / CONFIG for place in places if (place / CONFIG).is_dir()), None)
+        found = next((place / CONFIG for place in places if _keeps_config(place)), None)
         if found is None:
             return packaged(CONFIG)
         if not _is_config(found):
@@ -65,6 +66,12 @@ def find_config(
         kind = "file" if chosen.suffix else "directory"
         raise SettingsError(f"{option}: there is no {kind} {chosen}")
     return chosen
+
+
+def _keeps_config(place: Path) -> bool:
+    # `--babyai-save` puts baselines there, also where the packaged configuration plays.
+    directory = place / CONFIG
+    return directory.is_dir() and any(each.name != BASELINES for each in directory.iterdir())
 
 
 def _is_config(directory: Path) -> bool:

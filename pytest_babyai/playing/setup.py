@@ -134,11 +134,9 @@ class Setup:
             settings=self.settings,
             configuration=self.configuration,
             # A running gateway may have others, which come last.
-            played=tuple(
-                sorted(
-                    played,
-                    key=lambda name: (known.index(name) if name in known else len(known), name),
-                )
+            played=(
+                *(name for name in known if name in played),
+                *sorted(played.difference(known)),
             ),
             variant_hashes=self.variant_hashes,
             root=root,

@@ -348,7 +348,10 @@ def test_a_wrong_settings_file_is_one_clear_line(plain: pytest.Pytester) -> None
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("seed: 0200\n", "*babyai.yml:1: malformed YAML: 0200 is 128 to YAML; write a plain *"),
+        (
+            "seed: 0200\n",
+            "*babyai.yml:1: malformed YAML: '0200' *; write it in decimals*",
+        ),
         ("seed: 7\nseed: 8\n", "*babyai.yml:2: malformed YAML: 'seed' is given twice"),
         (
             "fail: {offlin: ['success>=0.8']}\n",
