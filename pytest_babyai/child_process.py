@@ -59,6 +59,13 @@ class ChildProcess:
         """Its process id."""
         return self._process.pid
 
+    def ending(self) -> str:
+        """Returns how it ended: ``exit code 1``, or ``signal 9``; waits for that some seconds."""
+        if not self._has_ended(_GIVE_UP_S):
+            return "it no longer answers"
+        code = self._process.returncode
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
     def stop(self, timeout_s: float, *, kill: bool = True) -> None:
         """Lets it end, and waits for that, unless it says another line: then it goes on.
 

@@ -97,7 +97,7 @@ def _stored(
 @contextmanager
 def _clickhouse(chosen: argparse.Namespace) -> Iterator[tuple[str, str]]:
     """Yields the URL of the store, and its name without a password."""
-    from pytest_babyai.gateway.store import EmbeddedStore
+    from pytest_babyai.store.embedded import EmbeddedStore
     from pytest_babyai.gateway.store_failures import public_url
 
     url = chosen.clickhouse_url or (None if chosen.store else os.environ.get(CLICKHOUSE_VARIABLE))

@@ -65,7 +65,7 @@ def _place(chosen: argparse.Namespace, stack: ExitStack) -> StorePlace:
     if chosen.gateway_url is not None:
         return StorePlace(gateway_url=chosen.gateway_url)
     if chosen.store is not None:
-        from pytest_babyai.gateway.store import EmbeddedStore
+        from pytest_babyai.store.embedded import EmbeddedStore
 
         if not chosen.store.is_dir():  # a new store knows none of the episodes
             raise SettingsError(f"--store: there is no store in {chosen.store}")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
 
-    from pytest_babyai.gateway.store import EmbeddedStore
+    from pytest_babyai.store.embedded import EmbeddedStore
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,7 +33,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _lines(chosen: argparse.Namespace) -> Iterator[str]:
-    from pytest_babyai.gateway.store import EmbeddedStore
+    from pytest_babyai.store.embedded import EmbeddedStore
 
     store = EmbeddedStore(chosen.directory, port=chosen.port)
     return serve_lines(store, wait_for_stop)

@@ -24,7 +24,7 @@ _IN_BATCHES: Final = {
     # on a thread of its own runtime. `Gateway.close` does it on another.
     _BATCHES: {
         "enabled": True,
-        "flush_interval_ms": 200,
+        "flush_interval_ms": 1500,
         "__force_allow_embedded_batch_writes": True,
     },
 }

@@ -13,7 +13,7 @@ from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
-    from pytest_babyai.gateway.store import EmbeddedStore
+    from pytest_babyai.store.embedded import EmbeddedStore
     from pytest_babyai.plugin.ending import Ending
     from pytest_babyai.plugin.selection import Selection
 
@@ -62,7 +62,7 @@ def open_store(selection: Selection, stack: ExitStack, ending: Ending) -> StoreP
     check_store(selection)
     settings = selection.settings
     if settings.store is not None:
-        from pytest_babyai.gateway.store import EmbeddedStore
+        from pytest_babyai.store.embedded import EmbeddedStore
 
         store = EmbeddedStore(selection.path_of("store", settings.store))
         store.start()
@@ -75,7 +75,7 @@ def open_store(selection: Selection, stack: ExitStack, ending: Ending) -> StoreP
 
 
 def _leave(store: EmbeddedStore, ending: Ending) -> None:
-    from pytest_babyai.gateway.store import STOP_TIMEOUT_S
+    from pytest_babyai.store.embedded import STOP_TIMEOUT_S
 
     store.stop(ending.at_most_s(STOP_TIMEOUT_S), kill=not ending.is_hurried)
 

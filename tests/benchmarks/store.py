@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_babyai.gateway.store import EmbeddedStore
+from pytest_babyai.store.embedded import EmbeddedStore
 from pytest_babyai.journal import RUNS_DIRECTORY, RunLog, open_run
 from pytest_babyai.journal.feedback_log import acknowledged_feedback
 from tests.benchmarks.episodes import (

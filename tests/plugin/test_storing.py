@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_babyai.__main__ import main
-from pytest_babyai.gateway.store import EmbeddedStore
+from pytest_babyai.store.embedded import EmbeddedStore
 from pytest_babyai.gateway.store_queries import ClickHouseStore
 from pytest_babyai.journal import RUNS_DIRECTORY, open_run
 from tests.patience import PATIENCE_S

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from pytest_babyai.commands.store import add, serve_lines
-from pytest_babyai.gateway.store import EmbeddedStore
+from pytest_babyai.store.embedded import EmbeddedStore
 from tests.unit.gateway.clickhouse_fakes import ask, need_chdb, wait_until_gone
 
 if TYPE_CHECKING:

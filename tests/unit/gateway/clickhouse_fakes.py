@@ -13,20 +13,20 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from pytest_babyai.gateway.clickhouse.application import Application
-from pytest_babyai.gateway.clickhouse.directory import StoreDirectory
-from pytest_babyai.gateway.clickhouse.engine import Result
-from pytest_babyai.gateway.clickhouse.failures import EngineError
-from pytest_babyai.gateway.clickhouse.leases import Leases
-from pytest_babyai.gateway.clickhouse.statements import Statements
+from pytest_babyai.store.application import Application
+from pytest_babyai.store.directory import StoreDirectory
+from pytest_babyai.store.engine import Result
+from pytest_babyai.store.failures import EngineError
+from pytest_babyai.store.leases import Leases
+from pytest_babyai.store.statements import Statements
 from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from pytest_babyai.gateway.clickhouse.engine import Settings
-    from pytest_babyai.gateway.store import EmbeddedStore
+    from pytest_babyai.store.engine import Settings
+    from pytest_babyai.store.embedded import EmbeddedStore
 
 DISK_FULL = EngineError(243, "NOT_ENOUGH_SPACE", "Cannot reserve 1.00 MiB, not enough space.")
 

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from pytest_babyai.errors import ServerStartError
-from pytest_babyai.gateway.clickhouse.__main__ import NICENESS
-from pytest_babyai.gateway.clickhouse.directory import StoreDirectory
-from pytest_babyai.gateway.store import EmbeddedStore
+from pytest_babyai.store.__main__ import NICENESS
+from pytest_babyai.store.directory import StoreDirectory
+from pytest_babyai.store.embedded import EmbeddedStore
 from tests.unit.gateway.clickhouse_fakes import ask, need_chdb, wait_until_gone
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def test_who_does_not_share_is_told_who_has_it(store: EmbeddedStore) -> None:
 def test_a_store_ends_with_the_process_that_started_it(tmp_path: Path, number: int) -> None:
     program = textwrap.dedent(f"""\
         import time
-        from pytest_babyai.gateway.store import EmbeddedStore
+        from pytest_babyai.store.embedded import EmbeddedStore
         store = EmbeddedStore({str(tmp_path / "store")!r})
         store.start()
         print("ready", flush=True)

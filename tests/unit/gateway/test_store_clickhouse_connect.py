@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_babyai.gateway.store import EmbeddedStore
+from pytest_babyai.store.embedded import EmbeddedStore
 from tests.unit.gateway.clickhouse_fakes import need_chdb
 
 if TYPE_CHECKING:

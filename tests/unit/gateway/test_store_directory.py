@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_babyai.errors import ServerStartError
-from pytest_babyai.gateway.clickhouse.directory import (
+from pytest_babyai.store.directory import (
     Access,
     DirectoryInUseError,
     StoreDirectory,

@@ -13,7 +13,7 @@ import pytest
 from pytest_babyai.commands import record
 from pytest_babyai.gateway.client import open_gateway
 from pytest_babyai.gateway.feedback import METRICS, FeedbackQueue, feedback_of
-from pytest_babyai.gateway.store import EmbeddedStore
+from pytest_babyai.store.embedded import EmbeddedStore
 from pytest_babyai.gateway.store_queries import ClickHouseStore
 from pytest_babyai.gateway.workflow_evaluations import (
     NOTES_KEY,

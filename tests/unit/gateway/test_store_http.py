@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_babyai.gateway.clickhouse.engine import Result
-from pytest_babyai.gateway.clickhouse.failures import EngineError
+from pytest_babyai.store.engine import Result
+from pytest_babyai.store.failures import EngineError
 from tests.patience import until
 
 if TYPE_CHECKING:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_babyai.gateway.clickhouse.connections import Context
-from pytest_babyai.gateway.clickhouse.failures import EngineError
-from pytest_babyai.gateway.clickhouse.insert_log import InsertLog, Record, Target
-from pytest_babyai.gateway.clickhouse.inserts import (
+from pytest_babyai.store.connections import Context
+from pytest_babyai.store.failures import EngineError
+from pytest_babyai.store.insert_log import InsertLog, Record, Target
+from pytest_babyai.store.inserts import (
     MAX_MERGED_BYTES,
     InsertQueue,
     Pace,
     can_be_merged,
 )
-from pytest_babyai.gateway.clickhouse.writing import Writer
+from pytest_babyai.store.writing import Writer
 from tests.patience import until
 from tests.unit.gateway.clickhouse_fakes import DISK_FULL, FakeEngine
 

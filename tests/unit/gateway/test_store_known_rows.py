@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_babyai.gateway.clickhouse.connections import Context
-from pytest_babyai.gateway.clickhouse.failures import EngineError
-from pytest_babyai.gateway.clickhouse.insert_log import InsertLog, Record, Target
-from pytest_babyai.gateway.clickhouse.known_rows import (
+from pytest_babyai.store.connections import Context
+from pytest_babyai.store.failures import EngineError
+from pytest_babyai.store.insert_log import InsertLog, Record, Target
+from pytest_babyai.store.known_rows import (
     KnownShapes,
     PendingKeys,
     RecentValues,
     rows_of,
 )
-from pytest_babyai.gateway.clickhouse.lookups import Table
+from pytest_babyai.store.lookups import Table
 
 if TYPE_CHECKING:
     from pathlib import Path

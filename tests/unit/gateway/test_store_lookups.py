@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_babyai.gateway.clickhouse.engine import Result
-from pytest_babyai.gateway.clickhouse.lookups import (
+from pytest_babyai.store.engine import Result
+from pytest_babyai.store.lookups import (
     Lookups,
     Table,
     key_of,
     lookup_of,
     written_table,
 )
-from pytest_babyai.gateway.clickhouse.requests import Query, UrlPart
-from pytest_babyai.gateway.clickhouse.requests import Table as SentTable
+from pytest_babyai.store.requests import Query, UrlPart
+from pytest_babyai.store.requests import Table as SentTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from pytest_babyai.gateway.clickhouse.failures import EngineError
+from pytest_babyai.store.failures import EngineError
 from tests.unit.gateway.clickhouse_fakes import DISK_FULL, FakeEngine, Served
 
 pytestmark = pytest.mark.asyncio

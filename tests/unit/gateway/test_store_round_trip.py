@@ -15,7 +15,7 @@ import pytest_asyncio
 from pytest_babyai.gateway.client import Gateway, open_gateway
 from pytest_babyai.gateway.feedback import METRICS, FeedbackQueue, feedback_of
 from pytest_babyai.gateway.inference import CacheOptions, new_episode_id
-from pytest_babyai.gateway.store import EmbeddedStore
+from pytest_babyai.store.embedded import EmbeddedStore
 from pytest_babyai.gateway.store_queries import ClickHouseStore
 from pytest_babyai.gateway.stored_usage import StoredUsage
 from pytest_babyai.gateway.workflow_evaluations import (

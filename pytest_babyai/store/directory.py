@@ -5,20 +5,24 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import resource
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_babyai.errors import ServerStartError
+from pytest_babyai.private_files import make_private
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
 FORMAT = 1
+MAX_OPEN_FILES = 4096
 DATA = "data"
 _LOCK = "lock"
 _FORMAT_FILE = "format.json"
 _ACCESS_FILE = "access.json"
+_EARLIER_LOG = "inserts"
 _OURS = frozenset({DATA, _LOCK, _FORMAT_FILE, _ACCESS_FILE})
 """What may be there before the version is written down."""
 
@@ -44,10 +48,8 @@ class StoreDirectory:
     """A directory that holds a store.
 
     ``lock`` is locked by the server as long as it lives and names its process, ``format.json``
-    says which version wrote the data, ``access.json`` (readable for the user alone, there while
-    the server runs) how the server is reached, and ``data`` belongs to the engine. ``inserts``
-    holds what is acknowledged and not yet written, ``refused.jsonl`` what the engine would never
-    take.
+    says which version wrote the data, ``access.json`` (there while the server runs) how the server
+    is reached; ``data`` and all the rest belong to the engine. Nobody but the user can read any.
 
     Args:
         path: The directory.
@@ -65,7 +67,7 @@ class StoreDirectory:
             ServerStartError: It is no directory for a store.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_private(self.path)
             foreign = sorted({entry.name for entry in self.path.iterdir()} - _OURS)
             if foreign and not (self.path / _FORMAT_FILE).exists():
                 raise ServerStartError(
@@ -114,6 +116,11 @@ class StoreDirectory:
             ServerStartError: A newer version wrote the data, or nobody knows which.
         """
         path = self.path / _FORMAT_FILE
+        if any((self.path / _EARLIER_LOG).glob("*.log")):
+            raise ServerStartError(
+                f"{self.path} ended suddenly under an earlier pytest-babyai and holds rows in "
+                f"{_EARLIER_LOG} that only that version writes: start and stop it once with that"
+            )
         if path.exists():
             _check_format(path, _read_json(path), engine_version)
         elif (self.path / DATA).exists():
@@ -138,6 +145,24 @@ class StoreDirectory:
         """Removes what `write_access` wrote."""
         with suppress(OSError):
             (self.path / _ACCESS_FILE).unlink()
+
+
+def raise_file_limit(wanted: int = MAX_OPEN_FILES) -> int:
+    """Raises the soft limit of open files as far as the hard one allows.
+
+    Every INSERT that is not answered yet keeps a connection open, on both sides; the usual soft
+    limits (1024 on Linux, 256 on macOS) are for programs that wait by ``select``.
+
+    Returns:
+        The limit that holds now.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft == resource.RLIM_INFINITY or soft >= most:
+        return soft
+    with suppress(ValueError, OSError):  # a system may allow less than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def _check_format(path: Path, written: dict[str, Any], engine_version: str) -> None:

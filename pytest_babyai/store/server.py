@@ -1,7 +1,7 @@
-"""``python -m pytest_babyai.gateway.clickhouse``: serves a store until it is told to stop.
+"""``python -m pytest_babyai.store.server``: serves a store until it is told to stop.
 
 Prints one line when it is ready, its URL without user and password, which stand in the store's
-``access.json``. `pytest_babyai.gateway.store.EmbeddedStore` starts it.
+``access.json``. `embedded.EmbeddedStore` starts it.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from pytest_babyai.errors import ServerStartError
-from pytest_babyai.gateway.clickhouse.application import Application
-from pytest_babyai.gateway.clickhouse.directory import (
+from pytest_babyai.store.directory import (
     DATA,
     Access,
     DirectoryInUseError,
     StoreDirectory,
+    raise_file_limit,
 )
-from pytest_babyai.gateway.clickhouse.engine import ChdbEngine, engine_version
-from pytest_babyai.gateway.clickhouse.failures import EngineError
-from pytest_babyai.gateway.clickhouse.file_limit import raise_file_limit
-from pytest_babyai.gateway.clickhouse.leases import Leases
-from pytest_babyai.gateway.clickhouse.statements import Statements
+from pytest_babyai.store.engine import ChdbEngine, EngineError, engine_version
+from pytest_babyai.store.http import Leases, application
+from pytest_babyai.store.statements import Statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_babyai.gateway.clickhouse.engine import Engine
+    from starlette.applications import Starlette
+
+    from pytest_babyai.store.engine import Engine
 
 EXIT_USAGE = 2
 EXIT_IN_USE = 3
@@ -57,16 +57,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         another process serves the directory.
     """
     options = _parser().parse_args(arguments)
+    os.umask(0o077)
     raise_file_limit()
     _give_way()
     directory = StoreDirectory(options.directory.absolute())
     try:
         directory.acquire()
+        left = directory.read_access() if options.revive else None
         with (
-            _listen(options.port) as listener,
+            _listen(left.port if left else options.port) as listener,
             contextlib.closing(_open_engine(directory)) as engine,
         ):
-            _serve(engine, listener, directory, exit_with_parent=options.exit_with_parent)
+            password = left.password if left else secrets.token_urlsafe(24)
+            access = Access(listener.getsockname()[1], USER, password, os.getpid())
+            _serve(engine, listener, access, directory, options.exit_with_parent)
     except ServerStartError as error:
         print(error, file=sys.stderr)
         return EXIT_IN_USE if isinstance(error, DirectoryInUseError) else EXIT_USAGE
@@ -85,10 +89,15 @@ def _give_way() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m pytest_babyai.gateway.clickhouse", description=__doc__
+        prog="python -m pytest_babyai.store.server", description=__doc__
     )
     parser.add_argument("directory", type=Path, help="where the data lies")
     parser.add_argument("--port", type=int, default=0, help="0 for a free one (default)")
+    parser.add_argument(
+        "--revive",
+        action="store_true",
+        help="take over the port and the password of a server that ended suddenly",
+    )
     parser.add_argument(
         "--exit-with-parent",
         action="store_true",
@@ -100,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _open_engine(directory: StoreDirectory) -> Engine:
     try:
-        import orjson  # noqa: F401 - of the same extra; needed with the first INSERT
+        import multipart  # noqa: F401 - of the same extra; needed with the first form
 
         directory.check_version(engine_version())
         os.chdir(directory.path)  # the engine reads a "?" in a path as the start of options
@@ -137,11 +146,13 @@ def _listen(port: int) -> socket.socket:
 
 
 def _serve(
-    engine: Engine, listener: socket.socket, directory: StoreDirectory, *, exit_with_parent: bool
+    engine: Engine,
+    listener: socket.socket,
+    access: Access,
+    directory: StoreDirectory,
+    exit_with_parent: bool,  # noqa: FBT001 - as `main` has it
 ) -> None:
-    statements = _open_statements(engine, directory)
-    port = listener.getsockname()[1]
-    access = Access(port, USER, secrets.token_urlsafe(24), os.getpid())
+    statements = Statements(engine)
     server = _Server(statements, access, directory)
     if exit_with_parent:
         threading.Thread(target=server.wait_for_owner, daemon=True).start()
@@ -153,17 +164,6 @@ def _serve(
         statements.close()
 
 
-def _open_statements(engine: Engine, directory: StoreDirectory) -> Statements:
-    try:
-        return Statements(engine, directory.path)
-    except EngineError as error:
-        reason = " ".join(str(error).split())
-        raise ServerStartError(
-            f"the store {directory.path} ended suddenly, and what it had acknowledged cannot be "
-            f"written: {reason}"
-        ) from None
-
-
 class _Server(uvicorn.Server):
     """Tells where it is once it can be used, and stops when it is needed no longer."""
 
@@ -172,8 +172,8 @@ class _Server(uvicorn.Server):
         self._access = access
         self._directory = directory
         self._ready = threading.Event()
-        application = Application(statements, access.user, access.password, self._leases)
-        super().__init__(_configuration(application))
+        app = application(statements, access.user, access.password, self._leases)
+        super().__init__(_configuration(app))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -210,9 +210,9 @@ def _tell(line: str) -> None:
         print(line, flush=True)
 
 
-def _configuration(application: Application) -> uvicorn.Config:
+def _configuration(app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
-        application,
+        app,
         lifespan="off",
         ws="none",
         log_config=None,
