@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +38,8 @@ def inference_arguments(request: InferenceRequest, cache: CacheOptions) -> dict[
         "episode_id": request.episode_id,
         "input": {"messages": [{"role": "user", "content": [content]}]},
         "tags": dict(request.tags),
+        # Nothing else has the provider's reasoning, and tells whether a cache answered.
+        "include_raw_response": True,
     }
     if request.seed is not None:
         arguments["params"] = {"chat_completion": {"seed": request.seed}}
@@ -54,8 +57,6 @@ def _cache_arguments(request: InferenceRequest, cache: CacheOptions) -> dict[str
         # Hashed, as the name of a variant need not be fit for a header.
         occasion = hashlib.sha256(request.occasion.encode()).hexdigest()[:16]
         arguments["extra_headers"] = [{"name": OCCASION_HEADER, "value": occasion}]
-    if cache.reads:
-        arguments["include_raw_response"] = True  # nothing else tells a cached answer
     return arguments
 
 
@@ -65,7 +66,7 @@ def inference_of(response: Any, latency_ms: float, *, may_be_cached: bool) -> In
     Args:
         response: The answer.
         latency_ms: How long it took.
-        may_be_cached: Whether it was asked for with its raw response, which a cached one lacks.
+        may_be_cached: Whether a cache was read, whose answers lack their raw response.
     """
     output, usage = response.output, response.usage
     cached = may_be_cached and response.raw_response == []
@@ -79,7 +80,29 @@ def inference_of(response: Any, latency_ms: float, *, may_be_cached: bool) -> In
         else Usage(usage.input_tokens, usage.output_tokens, usage.cost),
         latency_ms=latency_ms,
         cached=cached,
+        reasoning=_reasoning_of(response.raw_response),
     )
+
+
+_REASONING_KEYS: Final = ("reasoning_content", "reasoning")
+"""Names of the channel in OpenAI-compatible answers: DeepSeek and vLLM, OpenRouter and Ollama."""
+
+
+def _reasoning_of(raw_response: Any) -> str | None:
+    """Returns the reasoning of a provider's answer, which TensorZero's JSON functions drop."""
+    data = str(getattr(raw_response[-1], "data", "")) if raw_response else ""
+    if '"reasoning' not in data and '"thinking"' not in data:
+        return None
+    try:
+        answer = json.loads(data)
+        if "choices" not in answer:  # Anthropic's
+            blocks = [block.get("thinking") for block in answer["content"]]
+            return "\n\n".join(filter(None, blocks)) or None
+        message = answer["choices"][0]["message"]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+    found = (message.get(key) for key in _REASONING_KEYS)
+    return next((text for text in found if isinstance(text, str) and text), None)
 
 
 CACHED_USAGE: Final = Usage(None, None, 0.0)

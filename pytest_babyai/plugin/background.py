@@ -14,7 +14,7 @@ from pytest_babyai.plugin.routing import Router
 from pytest_babyai.plugin.store_opening import open_store
 
 if TYPE_CHECKING:
-    from pytest_babyai.gateway.store_place import StorePlace
+    from pytest_babyai.gateway.stored import StorePlace
     from pytest_babyai.plugin.selection import Selection
 
 

@@ -151,6 +151,8 @@ class EpisodeHooks:
         try:
             interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
             self._session.close(is_interrupted=interrupted)
+            if self._session.num_unstored and session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
         finally:
             self._interrupts.heed()
         reports.hand_over_finished(self._session)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from pytest_babyai.environment import STEP_LIMITS, environment_factory
 from pytest_babyai.gateway.inference import NUM_DISTS_TAG
-from pytest_babyai.gateway.store_place import NO_STORE
+from pytest_babyai.gateway.stored import NO_STORE
 from pytest_babyai.plugin.background import Background
 from pytest_babyai.plugin.controls import RunControls
 from pytest_babyai.plugin.progress import progress_text
 from pytest_babyai.plugin.routing import HeldBack, held_back
-from pytest_babyai.plugin.storing import StoreLink
+from pytest_babyai.plugin.storing import link_of
 from pytest_babyai.rollout import RolloutOptions, run_episode
 from pytest_babyai.scheduler import Scheduler
 from pytest_babyai.scheduling import DurationEstimates, model_seed
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from pytest_babyai.environment import Environment
+    from pytest_babyai.gateway.stored import StoreLink
     from pytest_babyai.plugin.distribution import Share
     from pytest_babyai.plugin.recording import SessionJournal
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
@@ -82,7 +83,7 @@ class EpisodeRun:
         """
         gateway, place = self._background.gateway, self._background.place
         if place != NO_STORE:
-            self.link = StoreLink(gateway, place, run, plays_a_part=plays_a_part)
+            self.link = link_of(gateway, place, run, plays_a_part=plays_a_part)
 
     def look_ahead(
         self,
@@ -144,15 +145,16 @@ class EpisodeRun:
 
     async def _finish(self, episode: PlannedEpisode, outcome: EpisodeOutcome) -> EpisodeOutcome:
         """Sees an episode into the store and the journal; others are played meanwhile."""
-        is_stored = False
-        if self.link is not None:
-            completed = await self.link.complete(outcome)
-            outcome, is_stored = completed.outcome, completed.is_stored
-        # Finished means kept: nothing that was reported can be lost.
+        # Finished means kept: nothing that was reported can be lost, and the store is not waited
+        # for, but where it alone knows the tokens of cached answers.
         if self.journal is not None:
             await self.journal.record(episode, outcome)
         if self.link is not None:
-            self.link.tell(outcome, is_stored=is_stored)
+            completed = await self.link.complete(outcome)
+            if self.journal is not None and completed.outcome != outcome:
+                await self.journal.record(episode, completed.outcome)
+            outcome = completed.outcome
+            self.link.tell(outcome, is_stored=completed.is_stored)
         return outcome
 
     async def _rollout(self, episode: PlannedEpisode) -> EpisodeOutcome:
@@ -173,7 +175,7 @@ class EpisodeRun:
             make_environment=self._environments.of(episode.num_dists),
             options=options,
             on_step=self.controls.count_step,
-            episode_id=await self.link.episode_id(episode) if self.link else None,
+            episode_id=await self.link.episode_id(spec, episode.repeat) if self.link else None,
         )
 
     def _tags(self, episode: PlannedEpisode) -> dict[str, str]:

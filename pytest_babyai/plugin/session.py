@@ -32,10 +32,10 @@ from pytest_babyai.records import Episode, EpisodeFailure, outcome_from_record
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pytest_babyai.gateway.stored import StoreLink
     from pytest_babyai.plugin.recording import Carried, EpisodeJournal, SessionJournal
     from pytest_babyai.plugin.run import EpisodeRun
     from pytest_babyai.plugin.selection import PlannedEpisode
-    from pytest_babyai.plugin.storing import StoreLink
     from pytest_babyai.records import EpisodeSpec
     from pytest_babyai.reporting.results import EpisodeReport
 
@@ -236,6 +236,11 @@ class EpisodeSession:
             return self._link.link
         return self.run.link if self.run else None
 
+    @property
+    def num_unstored(self) -> int:
+        """Inferences of finished episodes that the store does not have."""
+        return self.store_link.num_missing if self.store_link else 0
+
     def past_durations(self) -> Mapping[tuple[str | int, ...], float]:
         """Returns how long episodes took in the last runs of the same model."""
         root = self.config.rootpath / RUNS_DIRECTORY
@@ -251,6 +256,8 @@ class EpisodeSession:
             history = self.run.controls.history() if self.run else self.histories
             if history:
                 self.journal.add_notes({"concurrency": history})
+            if self.num_unstored:
+                self.journal.add_notes({"inferences_missing_in_store": self.num_unstored})
             self.journal.close(finished=not self.results.num_missing)
 
     def episode(self, item: pytest.Item) -> Episode:

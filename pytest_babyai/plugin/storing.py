@@ -1,4 +1,4 @@
-"""What a session does with its store: evaluation runs, feedback, cached tokens."""
+"""What a session does with its store."""
 
 from __future__ import annotations
 
@@ -6,33 +6,22 @@ from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pytest_babyai.gateway import feedback, workflow_evaluations
+from pytest_babyai.errors import InfrastructureError
+from pytest_babyai.gateway import stored
 from pytest_babyai.gateway.client import CLOSE_TIMEOUT_S, open_gateway
-from pytest_babyai.gateway.feedback import FeedbackQueue, feedback_of
-from pytest_babyai.gateway.inference import RUN_TAG
-from pytest_babyai.gateway.store_queries import ClickHouseStore
-from pytest_babyai.gateway.stored_usage import Completed, StoredUsage
-from pytest_babyai.gateway.workflow_evaluations import (
-    NOTES_KEY,
-    EvaluationLabels,
-    WorkflowEvaluations,
-    known_evaluation_runs,
-)
+from pytest_babyai.gateway.inference import episode_tags
+from pytest_babyai.gateway.stored import StoreLink
+from pytest_babyai.gateway.workflow_evaluations import evaluation_episode_row
 from pytest_babyai.journal.feedback_log import FeedbackLog
 from pytest_babyai.loop_thread import LoopThread
 from pytest_babyai.plugin.ending import Ending
 from pytest_babyai.plugin.store_opening import open_store
-from pytest_babyai.reporting.numbers import count_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from pytest_babyai.gateway.client import Gateway
-    from pytest_babyai.gateway.feedback import Acknowledgements
-    from pytest_babyai.gateway.store_place import StorePlace
-    from pytest_babyai.gateway.store_queries import GatewayStore
+    from pytest_babyai.gateway.stored import StorePlace
     from pytest_babyai.plugin.recording import EpisodeJournal
-    from pytest_babyai.plugin.selection import PlannedEpisode, Selection
+    from pytest_babyai.plugin.selection import Selection
     from pytest_babyai.records import EpisodeOutcome
 
 _NO_MODEL: Final = "http://127.0.0.1:9/v1"
@@ -56,23 +45,10 @@ class StoredRun(NamedTuple):
     journal: EpisodeJournal | None
 
 
-class InMemory:
-    """Acknowledgements of a session without a journal."""
-
-    def __init__(self) -> None:
-        self._acknowledged: set[tuple[str, str]] = set()
-
-    def missing(self, episode_id: str, metrics: Sequence[str]) -> list[str]:
-        """Returns the metrics that are still to be sent."""
-        return [metric for metric in metrics if (episode_id, metric) not in self._acknowledged]
-
-    async def acknowledge(self, episode_id: str, metrics: Sequence[str]) -> None:
-        """Remembers metrics as sent."""
-        self._acknowledged.update((episode_id, metric) for metric in metrics)
-
-
-class StoreLink:
-    """Joins episodes and store.
+def link_of(
+    gateway: Gateway, place: StorePlace, run: StoredRun, *, plays_a_part: bool = False
+) -> StoreLink:
+    """Returns the link of a session and its store.
 
     Args:
         gateway: The gateway of the run.
@@ -81,81 +57,23 @@ class StoreLink:
         plays_a_part: Whether this is one of several processes: another one then tells the store
             what came of the episodes.
     """
-
-    def __init__(
-        self,
-        gateway: Gateway,
-        place: StorePlace,
-        run: StoredRun,
-        *,
-        plays_a_part: bool = False,
-    ) -> None:
-        settings, journal = run.selection.settings, run.journal
-        queries = place.queries()
-        self.tags = {RUN_TAG: run.run_id}
-        self._log = FeedbackLog(journal.log.directory) if journal else None
-        self._evaluations: WorkflowEvaluations | None = None
-        if not plays_a_part:
-            self._evaluations = _evaluations(gateway, queries, run)
-        self._usage = StoredUsage(queries) if queries else None
-        self._feedback: FeedbackQueue | None = None
-        if settings.record == "on" and not plays_a_part:
-            acknowledgements: Acknowledgements = self._log or InMemory()
-            self._feedback = FeedbackQueue(gateway, acknowledgements, store=queries)
-
-    async def episode_id(self, episode: PlannedEpisode) -> str | None:
-        """Returns the id of an episode that the store is to know, None for any."""
-        if self._evaluations is None:
-            return None
-        return await self._evaluations.episode_id(episode.spec, episode.repeat)
-
-    async def complete(self, outcome: EpisodeOutcome) -> Completed[EpisodeOutcome]:
-        """Returns an outcome once the store has its inferences, with the tokens of cached ones."""
-        if self._usage is None:
-            return Completed(outcome, is_stored=False)
-        return await self._usage.complete(outcome)
-
-    async def enter(self, outcome: EpisodeOutcome, repeat: int) -> None:
-        """Tells of an episode that another process has played."""
-        if self._evaluations is not None:
-            await self._evaluations.enter(outcome.episode_id, outcome.spec, repeat)
-        self.tell(outcome)
-
-    def tell(self, outcome: EpisodeOutcome, *, is_stored: bool = False) -> None:
-        """Queues what an episode came to, once it is over; to be called on the event loop.
-
-        Args:
-            outcome: What it came to.
-            is_stored: Whether the store is known to have its inferences.
-        """
-        if self._feedback is None:
-            return
-        told = feedback_of(outcome, self.tags, is_stored=is_stored)
-        if told is not None:
-            self._feedback.put(told)
-
-    async def close(self, ending: Ending) -> None:
-        """Sends what waits, for some seconds at most."""
-        if self._feedback is not None:
-            await self._feedback.drain(ending.at_most_s(feedback.DRAIN_S))
-        if self._evaluations is not None:
-            await self._evaluations.drain(ending.at_most_s(workflow_evaluations.DRAIN_S))
-        if self._log is not None:
-            self._log.close()
-
-    def lines(self, run_id: str) -> Iterator[str]:
-        """Yields what a user has to know about the store."""
-        queue = self._feedback
-        if queue is not None:
-            yield f"feedback of {count_of(queue.num_sent, 'episode')} is in the store"
-            if queue.num_failed or queue.problem:
-                yield (
-                    f"WARNING: {count_of(queue.num_failed, 'episode')} could not be recorded: "
-                    f"{queue.problem}; send it later with: python -m pytest_babyai record {run_id}"
-                )
-        if self._evaluations is not None and self._evaluations.num_outside:
-            episodes = count_of(self._evaluations.num_outside, "episode")
-            yield f"WARNING: {episodes} belong to no workflow evaluation run: the store failed"
+    journal = run.journal
+    manifest = journal.log.manifest if journal else None
+    git = manifest.session.git if manifest else None
+    told = stored.StoredRun(
+        run.run_id,
+        run.selection.model_label,
+        record=run.selection.settings.record == "on" and not plays_a_part,
+        git_commit=git.commit if git else None,
+        notes=[each.notes for each in manifest.sessions] if manifest else (),
+    )
+    if journal is not None:
+        log = FeedbackLog(journal.log.directory)
+        told = told._replace(acknowledgements=log, add_notes=journal.add_notes)
+    link = StoreLink(gateway, place, told)
+    if plays_a_part:
+        link._evaluations = None  # noqa: SLF001 - the controller's
+    return link
 
 
 class ControllerLink:
@@ -178,13 +96,13 @@ class ControllerLink:
             stack.callback(
                 lambda: self._thread.run(gateway.close(self._ending.at_most_s(CLOSE_TIMEOUT_S)))
             )
-            self.link = StoreLink(gateway, place, run)
+            self.link = link_of(gateway, place, run)
             self._stack = stack.pop_all()
         self._entering: list[Future[None]] = []
 
     def enter(self, outcome: EpisodeOutcome, repeat: int) -> None:
         """Tells of an episode, in the background."""
-        self._entering.append(self._thread.submit(self.link.enter(outcome, repeat)))
+        self._entering.append(self._thread.submit(_enter(self.link, outcome, repeat)))
 
     def close(self, *, is_interrupted: bool = False) -> None:
         """Sends what waits, and lets go of the store."""
@@ -195,6 +113,20 @@ class ControllerLink:
         self._stack.close()
 
 
+async def _enter(link: StoreLink, outcome: EpisodeOutcome, repeat: int) -> None:
+    evaluations = link._evaluations  # noqa: SLF001 - until one process plays all
+    if evaluations is not None and evaluations._entries is not None:  # noqa: SLF001
+        try:
+            run_id = await evaluations._run_of(outcome.spec.variant)  # noqa: SLF001
+        except InfrastructureError:
+            return
+        tags = {**evaluations._labels.tags(), **episode_tags(outcome.spec)}  # noqa: SLF001
+        tags["repeat"] = str(repeat)
+        row = evaluation_episode_row(run_id, outcome.episode_id, outcome.spec, tags)
+        evaluations._entries.put(row)  # noqa: SLF001
+    link.tell(outcome)
+
+
 async def _open_for_feedback(selection: Selection, place: StorePlace) -> Gateway:
     configuration = selection.configuration
     if configuration.offline_port is not None:
@@ -203,26 +135,4 @@ async def _open_for_feedback(selection: Selection, place: StorePlace) -> Gateway
         configuration,
         gateway_url=selection.settings.gateway_url,
         clickhouse_url=place.clickhouse_url,
-    )
-
-
-def _evaluations(
-    gateway: Gateway,
-    queries: ClickHouseStore | GatewayStore | None,
-    run: StoredRun,
-) -> WorkflowEvaluations | None:
-    if queries is None:
-        return None
-    journal = run.journal
-    manifest = journal.log.manifest if journal else None
-    git = manifest.session.git if manifest else None
-    labels = EvaluationLabels(run.run_id, run.selection.model_label, git.commit if git else None)
-    return WorkflowEvaluations(
-        gateway,
-        labels,
-        store=queries if isinstance(queries, ClickHouseStore) else None,
-        known_runs=known_evaluation_runs(each.notes for each in manifest.sessions)
-        if manifest
-        else {},
-        on_new_runs=(lambda runs: journal.add_notes({NOTES_KEY: dict(runs)})) if journal else None,
     )

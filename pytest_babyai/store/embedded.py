@@ -257,7 +257,9 @@ class EmbeddedStore:
 class _Lease:
     """A connection that is held for as long as the store is used."""
 
-    def __init__(self, connection: http.client.HTTPConnection, held: http.client.HTTPResponse):
+    def __init__(
+        self, connection: http.client.HTTPConnection, held: http.client.HTTPResponse
+    ) -> None:
         self._connection = connection
         self._held = held
         self._socket = connection.sock

@@ -326,7 +326,10 @@ def _prepare_files() -> None:
 
 
 def _users() -> dict[str, Any]:
-    grants = [f"GRANT {RIGHTS} ON *.*", *(f"GRANT TABLE ENGINE ON {name}" for name in TABLE_ENGINES)]
+    grants = [
+        f"GRANT {RIGHTS} ON *.*",
+        *(f"GRANT TABLE ENGINE ON {name}" for name in TABLE_ENGINES),
+    ]
     user = {
         "password": "",
         "networks": {"ip": "::/0"},

@@ -84,7 +84,7 @@ class Leases:
             self._stop()
         return self._num_held > 0
 
-    async def hold(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+    async def hold(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers with a body that has no end, until the client is gone."""
         if not (self._owned or self._num_held):
             await _failure(EngineError(236, "ABORTED", "The server is about to stop."))(
@@ -210,7 +210,9 @@ async def _parts(
             yield "\r\n".join((*lines, "__exception__", "")).encode()
 
 
-async def _after(second: Result, results: AsyncGenerator[Result, None]) -> AsyncGenerator[Result, None]:
+async def _after(
+    second: Result, results: AsyncGenerator[Result, None]
+) -> AsyncGenerator[Result, None]:
     yield second
     async with aclosing(results):
         async for result in results:

@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             access = Access(listener.getsockname()[1], USER, password, os.getpid())
             _serve(engine, listener, access, directory, options.exit_with_parent)
     except ServerStartError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return EXIT_IN_USE if isinstance(error, DirectoryInUseError) else EXIT_USAGE
     finally:
         directory.release()
@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _open_engine(directory: StoreDirectory) -> Engine:
     try:
-        import multipart  # noqa: F401 - of the same extra; needed with the first form
+        import python_multipart  # noqa: F401 - of the same extra; needed with the first form
 
         directory.check_version(engine_version())
         os.chdir(directory.path)  # the engine reads a "?" in a path as the start of options
@@ -207,7 +207,8 @@ class _Server(uvicorn.Server):
 
 def _tell(line: str) -> None:
     with contextlib.suppress(OSError):  # who listened is gone
-        print(line, flush=True)
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
 
 
 def _configuration(app: Starlette) -> uvicorn.Config:

@@ -51,10 +51,10 @@ _STREAMED_FORMATS: Final = frozenset(
 )
 """Formats whose blocks, one after another, are a whole."""
 
-_TOKEN = re.compile(
+_TOKEN = re.compile(  # ClickHouse takes typographic quotes as well
     r"""(?P<skipped>\s+|--[^\n]*|\#[!\ ][^\n]*|/\*.*?(?:\*/|\Z)
-        |'(?:[^'\\]|\\.|'')*(?:'|\Z)|‘[^’]*(?:’|\Z)|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
-    |(?P<quoted>`(?:[^`\\]|\\.|``)*(?:`|\Z)|"(?:[^"\\]|\\.|"")*(?:"|\Z)|“[^”]*(?:”|\Z))
+        |'(?:[^'\\]|\\.|'')*(?:'|\Z)|\u2018[^\u2019]*(?:\u2019|\Z)|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
+    |(?P<quoted>`(?:[^`\\]|\\.|``)*(?:`|\Z)|"(?:[^"\\]|\\.|"")*(?:"|\Z)|\u201c[^\u201d]*(?:\u201d|\Z))
     |(?P<word>\w+)|(?P<other>.)""",
     re.VERBOSE | re.DOTALL,
 )
@@ -124,7 +124,7 @@ def check_statement(statement: str, parameters: Mapping[str, str] | None = None)
     if not _SUSPECTS.search(" ".join((statement, *identifiers))):
         return
     previous = ""
-    for word in (*_words(statement), *(name.strip("`\" ").lower() for name in identifiers)):
+    for word in (*_words(statement), *(name.strip('`" ').lower() for name in identifiers)):
         if (previous, word) in _FILE_CLAUSES:
             raise _denied(f"{previous} {word}".upper())
         if word in _PROCESS_FUNCTIONS and previous != ".":

@@ -100,7 +100,8 @@ class Statements:
             EngineError: It failed; that can be after some parts.
         """
         insert = None if query.read_only else insert_of(query.text)
-        if insert is not None:
+        # Values that are parameters stand in the statement; any other rows go by a file.
+        if insert is not None and not query.parameters:
             yield Result(num_written=await self._insert(query, insert))
             return
         statement = query.statement()
