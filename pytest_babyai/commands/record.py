@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from pytest_babyai.gateway.feedback import FeedbackQueue
-    from pytest_babyai.gateway.store_place import StorePlace
     from pytest_babyai.gateway.store_queries import StoreQueries
+    from pytest_babyai.gateway.stored import StorePlace
     from pytest_babyai.journal import RunLog
     from pytest_babyai.journal.feedback_log import FeedbackLog
     from pytest_babyai.records import EpisodeResult
 
 _TIMEOUT_S: Final = 600.0
 _NOT_ALL_SENT: Final = 1
+_ENTRIES_AT_ONCE: Final = 200
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -60,7 +62,7 @@ def _lines(chosen: argparse.Namespace) -> Generator[str, None, int]:
 
 
 def _place(chosen: argparse.Namespace, stack: ExitStack) -> StorePlace:
-    from pytest_babyai.gateway.store_place import StorePlace
+    from pytest_babyai.gateway.stored import StorePlace
 
     if chosen.gateway_url is not None:
         return StorePlace(gateway_url=chosen.gateway_url)
@@ -88,12 +90,16 @@ class Recorded:
         num_sent: Have been recorded now.
         num_failed: Could not be.
         problem: Why one of these could not.
+        num_missing: Inferences of all of them that the store does not have.
+        num_inferences: Inferences of all of them.
     """
 
     num_before: int
     num_sent: int
     num_failed: int
     problem: str | None
+    num_missing: int = 0
+    num_inferences: int = 0
 
     def lines(self, run_id: str) -> Generator[str, None, None]:
         """Yields what is told about it."""
@@ -103,6 +109,10 @@ class Recorded:
         yield f"run {run_id}: feedback of {sent} sent, {self.num_before:,} had been"
         if self.num_failed:
             yield f"{count_of(self.num_failed, 'episode')} could not be recorded: {self.problem}"
+        if self.num_missing:
+            from pytest_babyai.gateway.stored import missing_line
+
+            yield missing_line(self.num_missing, self.num_inferences)
 
 
 async def record_run(log: RunLog, feedback_log: FeedbackLog, place: StorePlace) -> Recorded:
@@ -136,9 +146,33 @@ async def record_run(log: RunLog, feedback_log: FeedbackLog, place: StorePlace) 
         await _send(queue, pending, log.run_id)
         await _complete_evaluations(log, results, store)
     finally:
-        await gateway.close()
-    num_failed = len(pending) - queue.num_sent
-    return Recorded(len(results) - len(pending), queue.num_sent, num_failed, queue.problem)
+        await gateway.close()  # which writes what it has taken
+    await queue.confirm()
+    num_missing, num_inferences = await _missing_inferences(log, store)
+    return Recorded(
+        num_before=len(results) - len(pending),
+        num_sent=queue.num_sent,
+        num_failed=queue.num_failed,
+        problem=queue.problem,
+        num_missing=num_missing,
+        num_inferences=num_inferences,
+    )
+
+
+async def _missing_inferences(log: RunLog, store: StoreQueries | None) -> tuple[int, int]:
+    """Returns how many inferences of a run the store lacks, and how many there are."""
+    from pytest_babyai.gateway.store_queries import ClickHouseStore
+
+    if not isinstance(store, ClickHouseStore):  # a gateway would be asked for each of them
+        return 0, 0
+    num_missing = num_inferences = 0
+    entries = log.entries()
+    while part := list(itertools.islice(entries, _ENTRIES_AT_ONCE)):
+        steps = (step for entry in part for step in entry.outcome.steps)
+        ids = {step.inference_id for step in steps if step.inference_id}
+        num_inferences += len(ids)
+        num_missing += len(ids - await store.stored(sorted(ids)))
+    return num_missing, num_inferences
 
 
 async def _send(queue: FeedbackQueue, results: Sequence[EpisodeResult], run_id: str) -> None:

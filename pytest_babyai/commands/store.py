@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from pytest_babyai.errors import ServerStartError
 from pytest_babyai.settings.defaults import STORE_DIRECTORY
 
 if TYPE_CHECKING:
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_babyai.store.embedded import EmbeddedStore
+
+_LOOK_S: Final = 1.0
+_STOPPED: Final = threading.Event()
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,31 +41,39 @@ def _lines(chosen: argparse.Namespace) -> Iterator[str]:
     from pytest_babyai.store.embedded import EmbeddedStore
 
     store = EmbeddedStore(chosen.directory, port=chosen.port)
+    if store.is_new:
+        sys.stderr.write(f"creating the store {store.directory}\n")
     return serve_lines(store, wait_for_stop)
 
 
-def serve_lines(store: EmbeddedStore, wait: Callable[[], None]) -> Iterator[str]:
+def serve_lines(
+    store: EmbeddedStore, wait: Callable[[threading.Event, float], bool]
+) -> Iterator[str]:
     """Yields what the user has to know, waits, and stops the store.
 
     Args:
         store: The store; it is started here.
-        wait: Returns or raises `KeyboardInterrupt` when it is to be stopped.
+        wait: Waits for an event, for so many seconds; returns True or raises `KeyboardInterrupt`
+            when the store is to be stopped or has set the event.
 
     Raises:
-        ServerStartError: The store did not start.
+        ServerStartError: The store did not start, or has ended and could not be started again.
     """
     with store:
         yield store.url
         yield "Ctrl-C stops it." if store.is_owner else "It runs already; Ctrl-C leaves it."
+        num_told = 0
         try:
-            wait()
+            while not wait(store.gone, _LOOK_S):
+                yield from store.deaths[num_told:]
+                num_told = len(store.deaths)
         except KeyboardInterrupt:
             yield ""
+        if store.gone.is_set():
+            raise ServerStartError(store.deaths[-1])
 
 
-def wait_for_stop() -> None:
-    """Waits for Ctrl-C or a termination signal."""
-    stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    while not stopped.wait(3600):
-        pass
+def wait_for_stop(gone: threading.Event, timeout_s: float) -> bool:
+    """Waits for a termination signal, Ctrl-C or the end of the store; whether there was one."""
+    signal.signal(signal.SIGTERM, lambda *_: _STOPPED.set())
+    return gone.wait(timeout_s) or _STOPPED.is_set()

@@ -11,14 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_babyai.child_process import NotReadyError, start_child
+from pytest_babyai.child_process import ChildProcess, NotReadyError, start_child
 from pytest_babyai.errors import ServerStartError
 from pytest_babyai.settings.defaults import STORE_DIRECTORY
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from pytest_babyai.child_process import ChildProcess
     from pytest_babyai.store.directory import Access, StoreDirectory
 
 DATABASE: Final = "tensorzero"
@@ -189,10 +188,12 @@ class EmbeddedStore:
                     raise
                 time.sleep(_JOIN_PAUSE_S)
                 continue
-            if self._join(directory):
-                return
-            self.stop()
-            raise ServerStartError("the embedded store did not start: it is gone already")
+            self._access = directory.read_access()
+            if self._access is None:
+                self.stop()
+                raise ServerStartError("the embedded store did not start: it is gone already")
+            self._watch(self._child)
+            return
 
     def _join(self, directory: StoreDirectory) -> bool:
         """Takes a lease of a server that runs; False if there is none, or none that stays."""
@@ -203,9 +204,7 @@ class EmbeddedStore:
         if not (access and lease):
             return False
         self._access, self._lease = access, lease
-        threading.Thread(
-            target=self._watch, args=(lease,), name="babyai-store-watch", daemon=True
-        ).start()
+        self._watch(lease)
         return True
 
     def _spawn(self, options: list[str], give_up_s: float) -> None:
@@ -228,15 +227,20 @@ class EmbeddedStore:
                 f"one, or leave out --port={self._port}"
             )
 
-    def _watch(self, lease: _Lease) -> None:
-        """Waits for the end of a lease; one that was not closed here is the server's death."""
-        lease.wait()
+    def _watch(self, server: ChildProcess | _Lease | None) -> None:
+        """Has the end of the server noticed, unless it was left before."""
+        threading.Thread(
+            target=self._wait_for_death, args=(server,), name="babyai-store-watch", daemon=True
+        ).start()
+
+    def _wait_for_death(self, server: ChildProcess | _Lease) -> None:
+        server.wait()
         with self._changing:
-            if self._lease is not lease:
+            if server not in (self._child, self._lease):
                 return
-            lease.close()
-            child, self._child, self._lease = self._child, None, None
-            how = f" ({child.ending()})" if child is not None else ""
+            how = f" ({server.ending()})" if isinstance(server, ChildProcess) else ""
+            self._child = self._lease = None
+            server.close()
             death = f"the store {self._directory} ended suddenly{how}"
             if self.deaths:
                 self._give_up(f"{death}, for the second time")

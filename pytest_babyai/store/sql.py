@@ -93,7 +93,7 @@ def _insert_head(
     into: bytes, settings: bytes | None, input_format: bytes | None
 ) -> tuple[str, str, str]:
     without = _ASYNC_INSERT.sub("async_insert=0", (settings or b"").decode())
-    return into.decode(), without, (input_format or b"Values").decode()
+    return into.decode().strip(), without, (input_format or b"Values").decode()
 
 
 def only_reads(text: bytes) -> bool:

@@ -7,14 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from pytest_babyai.commands.store import add, serve_lines
+from pytest_babyai.errors import ServerStartError
 from pytest_babyai.store.embedded import EmbeddedStore
-from tests.unit.gateway.clickhouse_fakes import ask, need_chdb, wait_until_gone
+from tests.unit.store.store_fakes import ask, need_chdb, wait_until_gone
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -36,6 +38,8 @@ class FakeStore:
 
     def __init__(self, *, is_owner: bool = True) -> None:
         self.is_owner = is_owner
+        self.gone = threading.Event()
+        self.deaths: list[str] = []
         self.is_running = False
 
     def __enter__(self) -> EmbeddedStore:
@@ -51,25 +55,26 @@ class FakeStore:
         self.is_running = False
 
 
-def interrupt() -> None:
+def interrupt(gone: threading.Event, timeout_s: float) -> bool:
     raise KeyboardInterrupt
 
 
 def test_the_url_is_told_first_and_how_to_stop() -> None:
-    lines = serve_lines(cast("EmbeddedStore", FakeStore()), lambda: None)
+    lines = serve_lines(cast("EmbeddedStore", FakeStore()), lambda *_: True)
     assert list(lines) == [FakeStore.url, "Ctrl-C stops it."]
 
 
 def test_a_store_that_ran_already_goes_on() -> None:
-    lines = serve_lines(cast("EmbeddedStore", FakeStore(is_owner=False)), lambda: None)
+    lines = serve_lines(cast("EmbeddedStore", FakeStore(is_owner=False)), lambda *_: True)
     assert list(lines)[1] == "It runs already; Ctrl-C leaves it."
 
 
 def test_it_runs_until_it_is_stopped() -> None:
     store, seen = FakeStore(), []
 
-    def wait() -> None:
+    def wait(gone: threading.Event, timeout_s: float) -> bool:
         seen.append(store.is_running)
+        return True
 
     list(serve_lines(cast("EmbeddedStore", store), wait))
     assert (seen, store.is_running) == ([True], False)
@@ -79,6 +84,21 @@ def test_ctrl_c_is_an_end_like_any_other() -> None:
     store = FakeStore()
     assert FakeStore.url in list(serve_lines(cast("EmbeddedStore", store), interrupt))
     assert not store.is_running
+
+
+def test_a_store_that_dies_is_told() -> None:
+    store = FakeStore()
+
+    def die(gone: threading.Event, timeout_s: float) -> bool:
+        store.deaths.append(f"death {len(store.deaths)}")
+        if len(store.deaths) == 2:
+            gone.set()
+        return gone.is_set()
+
+    lines = serve_lines(cast("EmbeddedStore", store), die)
+    assert [next(lines) for _ in range(3)][2] == "death 0"
+    with pytest.raises(ServerStartError, match="death 1"):
+        next(lines)
 
 
 def test_the_defaults_are_those_of_a_run() -> None:

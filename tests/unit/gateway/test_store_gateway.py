@@ -13,7 +13,7 @@ from pytest_babyai.gateway.client import import_tensorzero
 from pytest_babyai.gateway.inference import new_episode_id
 from pytest_babyai.store.embedded import EmbeddedStore
 from tests.patience import until_answered
-from tests.unit.gateway.clickhouse_fakes import ask, need_chdb
+from tests.unit.store.store_fakes import ask, need_chdb
 from tests.unit.gateway.gateway_fakes import FakeProvider, edit
 
 if TYPE_CHECKING:

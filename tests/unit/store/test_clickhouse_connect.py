@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_babyai.store.embedded import EmbeddedStore
-from tests.unit.gateway.clickhouse_fakes import need_chdb
+from tests.unit.store.store_fakes import need_chdb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from pytest_babyai.store.failures import EngineError
-from tests.unit.gateway.clickhouse_fakes import DISK_FULL, FakeEngine, Served
+from pytest_babyai.store.engine import EngineError
+from tests.unit.store.store_fakes import DISK_FULL, FakeEngine, Served
 
 pytestmark = pytest.mark.asyncio
 
@@ -34,7 +34,7 @@ async def test_inserts_are_never_left_to_the_engine_s_own_queue(
     served: Served, engine: FakeEngine
 ) -> None:
     await served.insert('{"a": 1}', settings="SETTINGS async_insert=1, wait_for_async_insert=1")
-    statement = "INSERT INTO t\nSETTINGS async_insert=0, wait_for_async_insert=1"
+    statement = "INSERT INTO t SETTINGS async_insert=0, async_insert=0"
     assert engine.inserts == [(statement, "JSONEachRow", b'{"a": 1}')]
 
 
@@ -112,3 +112,49 @@ async def test_a_reader_does_not_wait_for_inserts(served: Served, engine: FakeEn
     assert not waiting.done()
     engine.may_insert.set()
     assert (await waiting).status_code == 200
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n", " \r\n"])
+async def test_rows_may_end_in_newlines_and_blank_lines(
+    served: Served, engine: FakeEngine, end: str
+) -> None:
+    rows = [f'{{"a": {number}}}\n\n{{"b": {number}}}{end}' for number in range(20)]
+    responses = await asyncio.gather(*map(served.insert, rows))
+    written = b"\n".join(data for _, _, data in engine.inserts).decode().split("\n")
+    assert sorted(filter(str.strip, written)) == sorted(
+        line for row in rows for line in row.split("\n") if line.strip()
+    )
+    assert {
+        json.loads(response.headers["X-ClickHouse-Summary"])["written_rows"]
+        for response in responses
+    } == {"2"}
+
+
+async def test_nothing_of_a_body_that_is_cut_off_is_written(
+    served: Served, engine: FakeEngine
+) -> None:
+    messages = [
+        {
+            "type": "http.request",
+            "body": b'INSERT INTO t FORMAT JSONEachRow\n{"a": 1}\n',
+            "more_body": True,
+        },
+        {"type": "http.disconnect"},
+    ]
+    sent: list[object] = []
+
+    async def receive() -> dict[str, object]:
+        return messages.pop(0)
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/",
+        "query_string": b"user=babyai&password=secret",
+        "headers": [],
+    }
+    await served.application(scope, receive, send)  # type: ignore[arg-type]
+    assert engine.inserts == []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_babyai.store.file_limit import raise_file_limit
+from pytest_babyai.store.directory import raise_file_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_babyai.store.engine import Result
-from pytest_babyai.store.failures import EngineError
+from pytest_babyai.store.engine import EngineError, Result
 from tests.patience import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.unit.gateway.clickhouse_fakes import FakeEngine, Served
+    from tests.unit.store.store_fakes import FakeEngine, Served
 
 pytestmark = pytest.mark.asyncio
 
@@ -218,7 +217,6 @@ async def test_rows_in_other_formats_are_passed_on_as_they_are(
 @pytest.mark.parametrize(
     "statement",
     [
-        "INSERT INTO t VALUES (1)",
         "INSERT INTO t SELECT 1",
         "INSERT INTO FUNCTION null('a') SELECT 1",
     ],
@@ -228,6 +226,16 @@ async def test_other_inserts_run_as_they_are(
 ) -> None:
     await served.ask(statement)
     assert engine.statements == [(statement, "TabSeparated", {})]
+
+
+async def test_values_are_rows_in_a_format_of_their_own(served: Served, engine: FakeEngine) -> None:
+    await served.ask("INSERT INTO t (a) VALUES (1),\n\n(2)")
+    assert engine.inserts == [("INSERT INTO t (a)", "Values", b" (1),\n\n(2)")]
+
+
+async def test_values_that_are_parameters_run_with_them(served: Served, engine: FakeEngine) -> None:
+    await served.ask("INSERT INTO t VALUES ({a:UInt8})", param_a="1")
+    assert engine.statements == [("INSERT INTO t VALUES ({a:UInt8})", "TabSeparated", {"a": "1"})]
 
 
 async def test_a_query_that_is_no_text_is_an_error(served: Served) -> None:

@@ -13,11 +13,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from pytest_babyai.store.application import Application
 from pytest_babyai.store.directory import StoreDirectory
-from pytest_babyai.store.engine import Result
-from pytest_babyai.store.failures import EngineError
-from pytest_babyai.store.leases import Leases
+from pytest_babyai.store.engine import EngineError, Result
+from pytest_babyai.store.http import Leases, application
 from pytest_babyai.store.statements import Statements
 from tests.patience import PATIENCE_S
 
@@ -25,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from pytest_babyai.store.engine import Settings
     from pytest_babyai.store.embedded import EmbeddedStore
+    from pytest_babyai.store.engine import Settings
 
 DISK_FULL = EngineError(243, "NOT_ENOUGH_SPACE", "Cannot reserve 1.00 MiB, not enough space.")
 
@@ -72,7 +70,6 @@ def wait_until_gone(directory: Path) -> None:
 class FakeEngine:
     """An engine that notes what it is told; `on_insert` and `on_run` may fail."""
 
-    version: str = "26.9.2.1"
     statements: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     inserts: list[tuple[str, str, bytes]] = field(default_factory=list)
     scopes: list[tuple[str | None, Settings]] = field(default_factory=list)
@@ -109,8 +106,9 @@ class FakeConnection:
     ) -> Iterator[Result]:
         yield self.run(statement, output_format, parameters)
 
-    def insert(self, statement: str, input_format: str, data: bytes) -> int:
+    def insert(self, into: str, settings: str, input_format: str, data: bytes) -> int:
         assert self.engine.may_insert.wait(PATIENCE_S)
+        statement = f"{into} {settings}".strip()
         self.engine.inserts.append((statement, input_format, data))
         self.engine.on_insert(statement, data)
         return data.count(b"{")
@@ -122,9 +120,9 @@ class FakeConnection:
 class Served:
     """The application on an engine, with a client that is logged in."""
 
-    def __init__(self, engine: Any, directory: Path) -> None:
-        self.statements = Statements(engine, directory)
-        self.application = Application(self.statements, "babyai", "secret", Leases(lambda: None))
+    def __init__(self, engine: Any) -> None:
+        self.statements = Statements(engine)
+        self.application = application(self.statements, "babyai", "secret", Leases(lambda: None))
         self.client = self.client_with(
             {"X-ClickHouse-User": "babyai", "X-ClickHouse-Key": "secret"}
         )
