@@ -149,7 +149,7 @@ DEFINITIONS: tuple[SettingDefinition, ...] = (
         "timeout_s",
         values.number(0, above=True),
         "SECONDS",
-        "time limit of one request (default: 60)",
+        "time limit of one request (default: the model file's, else 60)",
         ini_type="float",
     ),
     SettingDefinition(

@@ -32,7 +32,7 @@ class Settings:
             comes with the package.
         gateway_url: A running TensorZero gateway; None means the embedded one.
         concurrency: Requests in flight at most; ``auto`` finds what the provider bears.
-        timeout_s: Time limit of one request in seconds.
+        timeout_s: Time limit of one request in seconds; None for the model file's own, else 60.
         max_attempts: Tries of a request before its episode is given up.
         on_error: ``raise`` makes an infrastructure failure an error of its episode; ``fallback``
             plays a seeded random legal action instead.
@@ -81,7 +81,7 @@ class Settings:
     config: Path | None = None
     gateway_url: str | None = None
     concurrency: int | Literal["auto"] = 50
-    timeout_s: float = 60.0
+    timeout_s: float | None = None
     max_attempts: int = 5
     on_error: str = "raise"
     environment: str = "builtin"

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_babyai.__main__ import main
-from pytest_babyai.store.embedded import EmbeddedStore
 from pytest_babyai.gateway.store_queries import ClickHouseStore
 from pytest_babyai.journal import RUNS_DIRECTORY, open_run
+from pytest_babyai.store.embedded import EmbeddedStore
 from tests.patience import PATIENCE_S
 from tests.plugin.provider import go_forward, never
 

@@ -55,7 +55,7 @@ class FakeStore:
         self.is_running = False
 
 
-def interrupt(gone: threading.Event, timeout_s: float) -> bool:
+def interrupt(*_: object) -> bool:
     raise KeyboardInterrupt
 
 
@@ -72,7 +72,7 @@ def test_a_store_that_ran_already_goes_on() -> None:
 def test_it_runs_until_it_is_stopped() -> None:
     store, seen = FakeStore(), []
 
-    def wait(gone: threading.Event, timeout_s: float) -> bool:
+    def wait(*_: object) -> bool:
         seen.append(store.is_running)
         return True
 
@@ -89,7 +89,7 @@ def test_ctrl_c_is_an_end_like_any_other() -> None:
 def test_a_store_that_dies_is_told() -> None:
     store = FakeStore()
 
-    def die(gone: threading.Event, timeout_s: float) -> bool:
+    def die(gone: threading.Event, _: float) -> bool:
         store.deaths.append(f"death {len(store.deaths)}")
         if len(store.deaths) == 2:
             gone.set()
