@@ -23,7 +23,6 @@ _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy")
 _NO_PROXY: Final = ("NO_PROXY", "no_proxy")
 
 _URL: Final = re.compile(r"\A[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_USER_INFO: Final = re.compile(r"//(?P<info>.*)@", re.DOTALL)
 _SECRET_NAME: Final = re.compile(
     r"(?i)key|token|secret|passw|pwd|credential|\bauth|authorization|signature|\bsig\b|^user$"
 )
@@ -123,8 +122,8 @@ def url_secrets(url: str, *, with_path: bool = False) -> Iterator[str]:
         url: The URL.
         with_path: Whether parts of its path that look like tokens are secrets too.
     """
-    info = _USER_INFO.search(url)
-    user, _, password = (info["info"] if info else "").partition(":")
+    head = url.rpartition("@")[0]
+    user, _, password = (head.partition("//")[2] or head).partition(":")
     secrets = {password} if password else {user}
     before, _, query = url.partition("#")[0].partition("?")
     secrets |= {text for name, text in parse_qsl(query) if _SECRET_NAME.search(name)}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import queue
 from contextlib import suppress
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_babyai.errors import JournalError
+from pytest_babyai.gateway.credentials import secrets_of, url_secrets
 from pytest_babyai.journal import (
     RUNS_DIRECTORY,
     Entry,
@@ -21,6 +23,7 @@ from pytest_babyai.journal import (
     resume_run,
     reusable,
 )
+from pytest_babyai.journal.redaction import Scrubber
 from pytest_babyai.records import EpisodeResult, outcome_from_record
 
 if TYPE_CHECKING:
@@ -236,7 +239,12 @@ def open_journal(
     if settings.journal == "off" and settings.resume is None:
         return None
     root = config.rootpath / RUNS_DIRECTORY
-    recording = Recording(trajectories=settings.trajectories == "on")
+    urls = [url for url in (settings.gateway_url, settings.clickhouse_url) if url]
+    secrets = secrets_of(selection.configuration.tree, os.environ)
+    secrets |= {secret for url in urls for secret in url_secrets(url)}
+    recording = Recording(
+        trajectories=settings.trajectories == "on", scrubber=Scrubber(os.environ, secrets)
+    )
     manifest = _manifest(config, selection, num_selected=agenda.num_selected)
     if settings.resume is None:
         journal = create_run(root, manifest, recording, proposed_id=proposed_id)

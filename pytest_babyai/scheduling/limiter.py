@@ -253,9 +253,7 @@ class AdaptiveLimit:
         for callback in self._callbacks:
             callback()
 
-    def _learn_from_refusal(
-        self, ticket: int, error: RateLimitError | RequestTimeoutError
-    ) -> None:
+    def _learn_from_refusal(self, ticket: int, error: RateLimitError | RequestTimeoutError) -> None:
         if self._pace.refused(ticket):
             self._slots.ticket = self._pace.num_cuts
             self._slots.resize(self._pace.limit)
