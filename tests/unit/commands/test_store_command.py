@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pytest_babyai.commands.store import add, serve_lines
-from pytest_babyai.errors import ServerStartError
+from pytest_babyai.commands import options_of
+from pytest_babyai.commands.store import serve_lines
 from pytest_babyai.store.embedded import EmbeddedStore
 from tests.unit.store.store_fakes import ask, need_chdb, wait_until_gone
 
@@ -23,12 +21,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = """\
-import argparse, sys
-from pytest_babyai.commands import store
-parser = argparse.ArgumentParser()
-store.add(parser.add_subparsers())
-chosen = parser.parse_args(["store", "--directory", sys.argv[1]])
-for line in chosen.lines(chosen):
+import sys
+from pytest_babyai.commands import run_command
+for line in run_command(["store", "--directory", sys.argv[1]]):
     print(line, flush=True)
 """
 
@@ -38,8 +33,6 @@ class FakeStore:
 
     def __init__(self, *, is_owner: bool = True) -> None:
         self.is_owner = is_owner
-        self.gone = threading.Event()
-        self.deaths: list[str] = []
         self.is_running = False
 
     def __enter__(self) -> EmbeddedStore:
@@ -55,26 +48,25 @@ class FakeStore:
         self.is_running = False
 
 
-def interrupt(*_: object) -> bool:
+def interrupt() -> None:
     raise KeyboardInterrupt
 
 
 def test_the_url_is_told_first_and_how_to_stop() -> None:
-    lines = serve_lines(cast("EmbeddedStore", FakeStore()), lambda *_: True)
+    lines = serve_lines(cast("EmbeddedStore", FakeStore()), lambda: None)
     assert list(lines) == [FakeStore.url, "Ctrl-C stops it."]
 
 
 def test_a_store_that_ran_already_goes_on() -> None:
-    lines = serve_lines(cast("EmbeddedStore", FakeStore(is_owner=False)), lambda *_: True)
+    lines = serve_lines(cast("EmbeddedStore", FakeStore(is_owner=False)), lambda: None)
     assert list(lines)[1] == "It runs already; Ctrl-C leaves it."
 
 
 def test_it_runs_until_it_is_stopped() -> None:
     store, seen = FakeStore(), []
 
-    def wait(*_: object) -> bool:
+    def wait() -> None:
         seen.append(store.is_running)
-        return True
 
     list(serve_lines(cast("EmbeddedStore", store), wait))
     assert (seen, store.is_running) == ([True], False)
@@ -86,25 +78,8 @@ def test_ctrl_c_is_an_end_like_any_other() -> None:
     assert not store.is_running
 
 
-def test_a_store_that_dies_is_told() -> None:
-    store = FakeStore()
-
-    def die(gone: threading.Event, _: float) -> bool:
-        store.deaths.append(f"death {len(store.deaths)}")
-        if len(store.deaths) == 2:
-            gone.set()
-        return gone.is_set()
-
-    lines = serve_lines(cast("EmbeddedStore", store), die)
-    assert [next(lines) for _ in range(3)][2] == "death 0"
-    with pytest.raises(ServerStartError, match="death 1"):
-        next(lines)
-
-
 def test_the_defaults_are_those_of_a_run() -> None:
-    parser = argparse.ArgumentParser()
-    add(parser.add_subparsers())
-    chosen = parser.parse_args(["store"])
+    chosen = options_of(["store"])
     assert (chosen.directory, chosen.port) == (Path(".babyai/store"), 0)
 
 
