@@ -19,7 +19,7 @@ from pytest_babyai.commands.options import (
     with_options,
 )
 from pytest_babyai.commands.places import run_of
-from pytest_babyai.errors import SettingsError
+from pytest_babyai.errors import InfrastructureError, SettingsError
 from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE
 
 if TYPE_CHECKING:
@@ -61,7 +61,10 @@ def command(chosen: SimpleNamespace) -> Generator[str, None, int]:
         feedback_log = FeedbackLog(log.directory)
         stack.callback(feedback_log.close)
         place = _place(chosen, stack)
-        sent = asyncio.run(record_run(log, feedback_log, place))
+        try:
+            sent = asyncio.run(record_run(log, feedback_log, place))
+        except InfrastructureError as error:
+            raise SettingsError(f"run {log.run_id} is not recorded: {error}") from None
     yield from sent.lines(log.run_id)
     return _NOT_ALL_SENT if sent.num_failed else 0
 

@@ -44,7 +44,7 @@ FROM ModelInference WHERE inference_id IN (SELECT id FROM asked) AND toUInt128(i
 FORMAT JSONEachRow
 """
 _EPISODES: Final = """
-SELECT DISTINCT toString(id) AS id FROM asked WHERE toUInt128(id) IN (
+SELECT DISTINCT toString(id) AS known FROM asked WHERE toUInt128(id) IN (
     SELECT episode_id_uint FROM InferenceByEpisodeId
     WHERE episode_id_uint IN (SELECT toUInt128(id) FROM asked))
 FORMAT JSONEachRow
@@ -55,7 +55,7 @@ FROM FloatMetricFeedbackByTargetId WHERE target_id IN (SELECT id FROM asked)
 GROUP BY target_id FORMAT JSONEachRow
 """
 _EVALUATION_EPISODES: Final = """
-SELECT DISTINCT toString(id) AS id FROM asked WHERE toUInt128(id) IN (
+SELECT DISTINCT toString(id) AS known FROM asked WHERE toUInt128(id) IN (
     SELECT episode_id_uint FROM DynamicEvaluationRunEpisode
     WHERE episode_id_uint IN (SELECT toUInt128(id) FROM asked))
 FORMAT JSONEachRow
@@ -119,7 +119,7 @@ class ClickHouseStore:
 
     async def episodes(self, episode_ids: Sequence[str]) -> set[str]:
         """See `StoreQueries.episodes`."""
-        return {str(row["id"]) for row in await self._select(_EPISODES, episode_ids)}
+        return {str(row["known"]) for row in await self._select(_EPISODES, episode_ids)}
 
     async def evaluation_episodes(self, episode_ids: Sequence[str]) -> set[str]:
         """Returns which of the episodes belong to a workflow evaluation run.
@@ -127,7 +127,7 @@ class ClickHouseStore:
         Raises:
             StoreError: The store cannot be asked.
         """
-        return {str(row["id"]) for row in await self._select(_EVALUATION_EPISODES, episode_ids)}
+        return {str(row["known"]) for row in await self._select(_EVALUATION_EPISODES, episode_ids)}
 
     async def add_evaluation_episodes(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Writes rows of the table of evaluation episodes; returns once they cannot be lost.
