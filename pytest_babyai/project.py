@@ -71,7 +71,7 @@ def find_config(
 def _keeps_config(place: Path) -> bool:
     # `--babyai-save` puts baselines there, also where the packaged configuration plays.
     directory = place / CONFIG
-    return directory.is_dir() and any(each.name != BASELINES for each in directory.iterdir())
+    return directory.is_dir() and {each.name for each in directory.iterdir()} != {BASELINES}
 
 
 def _is_config(directory: Path) -> bool:

@@ -154,7 +154,7 @@ class EpisodeResult:
         episode_return: Sum of the rewards.
         num_steps: Steps played; ``steps`` may be dropped to save memory, this stays.
         terminated: The task ended by itself.
-        truncated: The step limit was reached.
+        truncated: The step limit was reached, or the prompt no longer fitted the model's context.
         usage: Sum over all steps.
         failed_candidates: Answers that named no known action or did not parse, in order.
         num_fallbacks: Steps on which a random action stood in for a failed request.

@@ -107,8 +107,8 @@ def _stored(
 @contextmanager
 def _clickhouse(chosen: SimpleNamespace) -> Iterator[tuple[str, str]]:
     """Yields the URL of the store, and its name without a password."""
-    from pytest_babyai.gateway.store import EmbeddedStore
-    from pytest_babyai.gateway.store_failures import public_url
+    from pytest_babyai.gateway.credentials import public_url
+    from pytest_babyai.store.embedded import EmbeddedStore
 
     url = chosen.clickhouse_url or (None if chosen.store else os.environ.get(CLICKHOUSE_VARIABLE))
     if url:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-import time
-import uuid
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -12,6 +10,7 @@ from pytest_babyai.records import NO_USAGE, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
     from pytest_babyai.records import EpisodeSpec
 
@@ -133,6 +132,7 @@ class Inference:
         cached: Whether the answer came from the store's cache.
         finish_reason: Why the model stopped, such as ``"length"``; None where it was not told.
         model: The model that answered, as the provider names it; None where it was not told.
+        reasoning: What the provider's reasoning channel said, beside the answer; None for nothing.
     """
 
     inference_id: str
@@ -143,6 +143,7 @@ class Inference:
     cached: bool = False
     finish_reason: str | None = None
     model: str | None = None
+    reasoning: str | None = None
 
     @property
     def is_cut_off(self) -> bool:
@@ -156,8 +157,9 @@ class Inference:
 
     @property
     def thinking(self) -> str | None:
-        """The answer's reasoning, None where it gives none."""
-        return self._text("thinking")
+        """The reasoning of the provider's channel and of the answer itself; None for neither."""
+        parts = [part for part in (self.reasoning, self._text("thinking")) if part is not None]
+        return "\n\n".join(parts) if parts else None
 
     def _text(self, name: str) -> str | None:
         value = self.parsed.get(name) if self.parsed is not None else None
@@ -183,8 +185,24 @@ class InferenceClient(Protocol):
 
 def new_episode_id() -> str:
     """Returns a new UUIDv7 (RFC 9562), the only kind of episode id that TensorZero takes."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds & (1 << 48) - 1) << 80 | secrets.randbits(80)
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return str(uuid.UUID(int=value))
+    import_tensorzero()  # before its parts, as it imports without log lines
+    from tensorzero.util import uuid7
+
+    return str(uuid7())
+
+
+def import_tensorzero() -> ModuleType:
+    """Imports TensorZero without the log lines that it would write to standard output.
+
+    It reads ``RUST_LOG`` once, when it is imported. A value of the user's is left alone.
+    """
+    if "RUST_LOG" in os.environ:
+        import tensorzero
+
+        return tensorzero
+    os.environ["RUST_LOG"] = "off"
+    try:
+        import tensorzero
+    finally:
+        del os.environ["RUST_LOG"]
+    return tensorzero

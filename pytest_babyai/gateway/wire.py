@@ -33,7 +33,7 @@ def inference_arguments(
         "episode_id": request.episode_id,
         "input": function.input_of(request),
         "tags": dict(request.tags),
-        # Nothing else tells which model answered, and whether a cache did.
+        # Nothing else tells which model answered, whether a cache did, and what it reasoned.
         "include_raw_response": True,
     }
     if request.seed is not None:
@@ -83,6 +83,7 @@ def inference_of(response: Any, latency_ms: float, *, may_be_cached: bool) -> In
         cached=cached,
         finish_reason=None if reason is None else str(getattr(reason, "value", reason)),
         model=_reported_model(response.raw_response),
+        reasoning=_reasoning_of(response.raw_response),
     )
 
 
@@ -118,6 +119,27 @@ def _reported_model(raw_response: Any) -> str | None:
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
     return model if isinstance(model, str) and model else None
+
+
+_REASONING_KEYS: Final = ("reasoning_content", "reasoning")
+"""Names of the channel in OpenAI-compatible answers: DeepSeek and vLLM, OpenRouter and Ollama."""
+
+
+def _reasoning_of(raw_response: Any) -> str | None:
+    """Returns the reasoning of a provider's answer, which TensorZero's JSON functions drop."""
+    data = str(getattr(raw_response[-1], "data", "")) if raw_response else ""
+    if '"reasoning' not in data and '"thinking"' not in data:
+        return None
+    try:
+        answer = json.loads(data)
+        if "choices" not in answer:  # Anthropic's
+            blocks = [block.get("thinking") for block in answer["content"]]
+            return "\n\n".join(filter(None, blocks)) or None
+        message = answer["choices"][0]["message"]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+    found = (message.get(key) for key in _REASONING_KEYS)
+    return next((text for text in found if isinstance(text, str) and text), None)
 
 
 CACHED_USAGE: Final = Usage(None, None, 0.0)

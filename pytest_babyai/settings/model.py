@@ -126,11 +126,11 @@ class Settings:
         "N|auto",
         "requests in flight at most (default: 50); auto finds what the provider bears",
     )
-    timeout_s: float = _setting(
-        60.0,
+    timeout_s: float | None = _setting(
+        None,
         values.number(0, values.MAX_TIME_S, above=True),
         "SECONDS",
-        "time limit of one request (default: 60)",
+        "time limit of one request (default: the model file's, else 60)",
         ini_type="float",
     )
     max_attempts: int = _setting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_babyai.__main__ import main
-from pytest_babyai.gateway.store import EmbeddedStore
 from pytest_babyai.gateway.store_queries import ClickHouseStore
 from pytest_babyai.journal import RUNS_DIRECTORY, open_run
+from pytest_babyai.store.embedded import EmbeddedStore
 from tests.patience import PATIENCE_S
 from tests.plugin.provider import go_forward, never
 
@@ -47,7 +48,7 @@ def store(running_store: EmbeddedStore) -> str:
 
 def rows(store: EmbeddedStore, query: str) -> list[dict[str, Any]]:
     database = ClickHouseStore(store.url)
-    answer = database._post(f"{query} FORMAT JSONEachRow")
+    answer = asyncio.run(database._post(content=f"{query} FORMAT JSONEachRow"))
     return [json.loads(line) for line in answer.splitlines()]
 
 

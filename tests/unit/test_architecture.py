@@ -23,11 +23,13 @@ ROOMS = {
     "errors": set(),
     "records": set(),
     "child_process": set(),
+    "private_files": set(),
     "project": {"errors"},
     "settings": FOUNDATION,
     "statistics": FOUNDATION,
     "environment": FOUNDATION | {"settings"},
-    "gateway": FOUNDATION | {"settings", "retries", "child_process", "project"},
+    "store": FOUNDATION | {"settings", "child_process", "private_files"},
+    "gateway": FOUNDATION | {"settings", "retries", "store", "project"},
     "offline": FOUNDATION | {"child_process"},
     "retries": FOUNDATION | {"settings"},
     "scheduling": FOUNDATION | {"settings", "statistics", "gateway"},
@@ -36,7 +38,7 @@ ROOMS = {
     "reporting": FOUNDATION | {"settings", "statistics", "gate", "journal"},
     "finetuning": FOUNDATION | {"settings", "statistics", "environment", "gateway", "journal"},
     "playing": FOUNDATION
-    | {"settings", "statistics", "environment", "gateway", "journal", "gate", "offline"}
+    | {"settings", "statistics", "environment", "gateway", "journal", "gate", "offline", "store"}
     | {"finetuning", "scheduling", "retries", "project"},
     "api": FOUNDATION | {"settings", "environment", "playing", "reporting"},
 }
@@ -52,9 +54,9 @@ HEAVY = {
     "tomli_w": {"gateway"},
     "minigrid": {"environment"},
     "gymnasium": {"environment"},
-    "starlette": {"gateway", "offline"},
-    "uvicorn": {"gateway", "offline"},
-    "chdb": {"gateway"},
+    "starlette": {"store", "offline"},
+    "uvicorn": {"store", "offline"},
+    "chdb": {"store"},
     "pandas": {"reporting", "plugin", "api"},
     "altair": {"reporting"},
     "vl_convert": {"reporting"},

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from pytest_babyai.errors import (
     ConfigurationError,
+    CredentialsError,
     GatewayError,
     InfrastructureError,
     ProviderError,
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio
 
 
-async def failure_of(gateway: Gateway, **changes: Any) -> InfrastructureError:
-    with pytest.raises(InfrastructureError) as caught:
+async def failure_of(gateway: Gateway, **changes: Any) -> Any:
+    with pytest.raises((InfrastructureError, CredentialsError)) as caught:
         await gateway.infer(request(**changes))
     message = str(caught.value)
     assert "\n" not in message
@@ -66,8 +67,6 @@ FAILURES: dict[str, tuple[Answer, ProviderError | RateLimitError]] = {
     "no-choices": (completing("x", choices=[]), ProviderError("")),
     "reset": (reset, ProviderError("")),
     "400": (saying(400, "too long"), ProviderError("", retryable=False, provider_status=400)),
-    "401": (saying(401, "no"), ProviderError("", retryable=False, provider_status=401)),
-    "403": (saying(403, "no"), ProviderError("", retryable=False, provider_status=403)),
     "404": (
         answering(status=404, text='{"detail":"Not Found"}'),
         ProviderError("", retryable=False),

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
+from pytest_babyai.gateway.stored_usage import StoredUsage
 
 from pytest_babyai.gateway.client import Gateway, open_gateway
 from pytest_babyai.gateway.feedback import METRICS, FeedbackQueue, feedback_of
 from pytest_babyai.gateway.inference import CacheOptions, new_episode_id
-from pytest_babyai.gateway.store import EmbeddedStore
 from pytest_babyai.gateway.store_queries import ClickHouseStore
-from pytest_babyai.gateway.stored_usage import StoredUsage
 from pytest_babyai.gateway.workflow_evaluations import (
     EvaluationLabels,
     WorkflowEvaluations,
@@ -25,6 +24,7 @@ from pytest_babyai.gateway.workflow_evaluations import (
 from pytest_babyai.journal.feedback_log import FeedbackLog
 from pytest_babyai.playing.rollout import run_episode
 from pytest_babyai.records import EpisodeResult, EpisodeSpec, Usage
+from pytest_babyai.store.embedded import EmbeddedStore
 from tests.patience import until_answered
 from tests.unit.gateway.gateway_fakes import FakeProvider, configuration_of
 from tests.unit.gateway.stored_play import play, rows_of, with_prices_and_metrics
