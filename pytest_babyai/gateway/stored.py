@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, Typ
 from pytest_babyai.errors import InfrastructureError, SettingsError, StoreError
 from pytest_babyai.gateway import workflow_evaluations
 from pytest_babyai.gateway.client import CLOSE_TIMEOUT_S
+from pytest_babyai.gateway.configuration import ACT_FUNCTION
 from pytest_babyai.gateway.credentials import public_url
 from pytest_babyai.gateway.feedback import (
     DRAIN_S,
@@ -157,6 +158,7 @@ class StoredRun(NamedTuple):
     Attributes:
         run_id: Tag of everything stored.
         model_label: The model, as summaries name it.
+        function: The TensorZero function that chooses an action.
         record: Whether to send feedback.
         git_commit: Commit of the working directory.
         acknowledgements: Which feedback the store has; None remembers it for this run alone.
@@ -166,6 +168,7 @@ class StoredRun(NamedTuple):
 
     run_id: str
     model_label: str
+    function: str = ACT_FUNCTION
     record: bool = False
     git_commit: str | None = None
     acknowledgements: Acknowledgements | None = None
@@ -308,7 +311,7 @@ def missing_line(num_missing: int, num_inferences: int) -> str:
 def _evaluations(gateway: Gateway, queries: StoreQueries, run: StoredRun) -> WorkflowEvaluations:
     return WorkflowEvaluations(
         gateway,
-        EvaluationLabels(run.run_id, run.model_label, run.git_commit),
+        EvaluationLabels(run.run_id, run.model_label, run.git_commit, function=run.function),
         store=queries if isinstance(queries, ClickHouseStore) else None,
         known_runs=known_evaluation_runs(run.notes),
         on_new_runs=lambda runs: run.add_notes({NOTES_KEY: dict(runs)}),

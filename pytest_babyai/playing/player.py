@@ -346,7 +346,12 @@ async def _open_gateway(run: RunSpec, api_base: str | None, clickhouse_url: str 
 
 
 def _stored_run(run: RunSpec, run_id: str, journal: EpisodeJournal | None) -> StoredRun:
-    stored = StoredRun(run_id, run.model_label, record=run.settings.record == "on")
+    stored = StoredRun(
+        run_id,
+        run.model_label,
+        function=run.configuration.function.name,
+        record=run.settings.record == "on",
+    )
     if journal is None:
         return stored
     manifest = journal.log.manifest

@@ -327,7 +327,7 @@ def test_a_missing_extra_is_told_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     (tmp_path / "modules").mkdir()
-    (tmp_path / "modules" / f"{missing}.py").write_text("raise ImportError")
+    (tmp_path / "modules" / f"{missing}.py").write_text("raise ModuleNotFoundError")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"), prepend=os.pathsep)
     line = failure(EmbeddedStore(tmp_path / "store"))
     assert line.endswith("the embedded store needs its extra: pip install 'pytest-babyai[store]'")

@@ -90,7 +90,7 @@ def answer(
 def test_files_urls_and_the_process_are_out_of_reach(store: EmbeddedStore, query: str) -> None:
     secret = store.directory.parents[1] / "secret.txt"
     refused = answer(store, query.format(secret=secret))
-    assert refused.status_code in {400, 403, 500}
+    assert refused.status_code in {400, 403, 404, 500}
     assert CONTENT not in refused.text
     assert [path.name for path in secret.parent.iterdir() if path.suffix == ".out"] == []
     assert ask(store, "SELECT count() FROM t") == "0\n"
@@ -143,7 +143,8 @@ def test_rows_with_blank_lines_arrive_whole(store: EmbeddedStore, input_format: 
     inserted = httpx.post(
         f"http://127.0.0.1:{store.port}/",
         params={"database": "tensorzero", "query": f"INSERT INTO b FORMAT {input_format}"},
-        content=rows if input_format == "Native" else rows + b"\n\n",
+        # To ClickHouse an empty line of CSV is a row.
+        content=rows + b"\n\n" if input_format == "JSONEachRow" else rows,
         auth=(urlsplit(store.url).username or "", urlsplit(store.url).password or ""),
         trust_env=False,
         timeout=60,
