@@ -176,11 +176,11 @@ def _margins(written: str | None) -> dict[str, float]:
 
 def _side(chosen: argparse.Namespace, name: str) -> _Side:
     from pytest_babyai.environment import TASKS
-    from pytest_babyai.gate import find_baseline, load_baseline
+    from pytest_babyai.gate import find_baseline, is_baseline_path, load_baseline
     from pytest_babyai.reporting.recorded import recorded_snapshot
 
     text, directory = getattr(chosen, name), _baselines(chosen)
-    is_name = Path(text).name == text and not text.endswith(".json")
+    is_name = not is_baseline_path(text)
     log = _run(journal_of(chosen), text, directory) if is_name else None
     if log is not None:
         return _Side(f"run {log.run_id}", recorded_snapshot(log, TASKS), log)
@@ -190,15 +190,16 @@ def _side(chosen: argparse.Namespace, name: str) -> _Side:
 
 def _run(root: Path, text: str, baselines: Path) -> RunLog | None:
     """Returns the run that a word means, None where it is the name of a baseline."""
+    from pytest_babyai.gate import baseline_names
     from pytest_babyai.journal import LATEST, open_run
 
     names = sorted(path.name for path in root.glob("*") if path.is_dir())
     matches = [name for name in names if name.startswith(text) or name.endswith(text)]
-    blessed = sorted(path.stem for path in baselines.glob("*.json"))
+    blessed = baseline_names(baselines)
     if text in blessed and matches and text not in matches:
         raise SettingsError(
             f"{text!r} is part of run {matches[-1]} and the name of a baseline; write the whole "
-            f"id, or {baselines / text}.json"
+            f"id, or the path of the baseline in {baselines}"
         )
     if matches or (text == LATEST and names):
         return open_run(root, text)

@@ -94,7 +94,8 @@ class ArtifactHooks:
                 f"--babyai-save: {path} not written: {results.num_missing:,} episodes were not "
                 "played; finish the run with --babyai-resume"
             )
-        save_baseline(path, results.compared.snapshot)
+        settings = self._session.selection.settings
+        save_baseline(path, results.compared.snapshot, allow_errors=settings.save_errors == "on")
         yield f"baseline {path} written; commit it"
 
     def _judged(self, report: RunReport) -> Judged:

@@ -93,14 +93,21 @@ class RunComparisons:
         """
         if self.reference is None:
             return None
-        margin = self._selection.settings.margin
-        return compare(self.snapshot.scores, self.reference, margins=margins(margin))
+        settings = self._selection.settings
+        return compare(
+            self.snapshot.scores,
+            self.reference,
+            margins=margins(settings.margin),
+            primary=settings.primary,
+        )
 
     @functools.cached_property
     def between_variants(self) -> Comparison | None:
         """All variants beside the one of reference; None where there is only one."""
         settings = self._selection.settings
-        return compare_variants(self._report, settings.reference, margin=settings.margin)
+        return compare_variants(
+            self._report, settings.reference, margin=settings.margin, primary=settings.primary
+        )
 
     @functools.cached_property
     def possible(self) -> tuple[Comparison, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -12,9 +12,9 @@ from pytest_babyai.gate import (
     GateOutcome,
     Reference,
     RunScores,
-    UnscoredEpisode,
     parse_rules,
     planned_gates,
+    settled,
 )
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def plan_gates(selection: Selection, plans: Mapping[pytest.Item, ItemPlan]) -> l
 
 def _plan(asked: FunctionRules, functions: Mapping[str, list[ItemPlan]]) -> GatePlan:
     specs = {plan.episode.spec for plans in functions.values() for plan in plans}
-    planned = RunScores.of((UnscoredEpisode(spec, "planned") for spec in specs), tasks=TASKS)
+    planned = RunScores.planned(specs, tasks=TASKS)
     reference = Reference("what it is compared with", planned, asked.reference)
     return GatePlan(
         rules=asked.rules,
@@ -111,6 +111,11 @@ class GateCollector(pytest.Collector):
         for gate in self._plan.gates:
             yield GateItem.from_parent(self, name=str(gate))
 
+    @property
+    def inconclusive(self) -> Literal["pass", "skip", "fail"]:
+        """What becomes of a gate that is inconclusive."""
+        return self._episodes.selection.settings.inconclusive
+
     def judge(self, name: str) -> GateResult:
         """Judges the episodes that were played by the gate of an item."""
         return self._episodes.results.judge(self._plan)[name]
@@ -125,9 +130,10 @@ class GateItem(pytest.Item):
         """Judges the episodes that were played."""
         result = self.parent.judge(self.name)
         self.user_properties.append(("babyai_gate", result.outcome.value))
-        if result.outcome is GateOutcome.FAILED:
+        outcome = settled(result, self.parent.inconclusive)
+        if outcome is GateOutcome.FAILED:
             pytest.fail(result.reason, pytrace=False)
-        if result.outcome is GateOutcome.INCONCLUSIVE:
+        if outcome is GateOutcome.INCONCLUSIVE:
             # The place of the item, not that of this line, stands in pytest's summary.
             raise pytest.skip.Exception(f"inconclusive: {result.reason}", _use_item_location=True)
 

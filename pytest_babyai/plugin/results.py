@@ -5,20 +5,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pytest_babyai.environment import TASKS, environment_factory
+from pytest_babyai.environment.expert import reference_results
 from pytest_babyai.errors import BaselineError
 from pytest_babyai.gate import (
-    GateOutcome,
-    GateResult,
     Reference,
     RunScores,
-    UnscoredEpisode,
     check_comparable,
     evaluate_rules,
     find_baseline,
+    is_baseline_path,
     load_baseline,
+    unjudged,
 )
 from pytest_babyai.plugin.comparing import Baseline, RunComparisons
 from pytest_babyai.reporting.numbers import count_of
@@ -27,16 +27,15 @@ from pytest_babyai.reporting.results import RunReport, RunSetup
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from pytest_babyai.gate import GateResult
     from pytest_babyai.plugin.gates import GatePlan
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
     from pytest_babyai.plugin.session import EpisodeSession
+    from pytest_babyai.records import EpisodeResult
     from pytest_babyai.reporting.results import EpisodeReport
     from pytest_babyai.settings.model import Settings
 
     Pair = tuple[str, int]
-
-
-_INCONCLUSIVE: Final = GateOutcome.INCONCLUSIVE
 
 
 class Results:
@@ -86,7 +85,7 @@ class Results:
         episodes = list(planned)
         if self.baseline is None or not episodes:
             return
-        scores = RunScores.of(UnscoredEpisode(each.spec, "planned") for each in episodes)
+        scores = RunScores.planned(each.spec for each in episodes)
         common = self.baseline.snapshot.fingerprints.keys()
         run = dataclasses.replace(
             self.compared.snapshot,
@@ -97,7 +96,7 @@ class Results:
 
     def place_of(self, setting: str, text: str) -> str:
         """Returns a baseline's name as it is, and its path as it is meant."""
-        is_path = "/" in text or text.endswith(".json")
+        is_path = is_baseline_path(text)
         return str(self._session.selection.path_of(setting, text)) if is_path else text
 
     @property
@@ -116,6 +115,18 @@ class Results:
             num_selected=len(episodes) + self.num_missing,
             wall_time_s=time.monotonic() - self._started_s,
             interrupted=interrupted,
+            references=self._references,
+        )
+
+    @property
+    def _references(self) -> tuple[EpisodeResult, ...]:
+        selection = self._session.selection
+        return reference_results(
+            selection.settings.references,
+            {
+                (each.spec.task, each.spec.seed, selection.num_dists_of(each.nodeid))
+                for each in self._session.episodes.values()
+            },
         )
 
     def judge(self, plan: GatePlan) -> Mapping[str, GateResult]:
@@ -143,8 +154,7 @@ class Results:
                 found.setdefault(result.name, _doubted(result, problem))
         for gate in plan.gates:
             reason = obstacle or "nothing to judge: no such episode was played"
-            missing = GateResult(gate, gate.variant, gate.task, _INCONCLUSIVE, reason)
-            found.setdefault(str(gate), missing)
+            found.setdefault(str(gate), unjudged(gate, reason))
         return {str(gate): found[str(gate)] for gate in plan.gates}
 
     def _obstacle(self) -> str:
@@ -182,9 +192,7 @@ def _scores(reports: Iterable[EpisodeReport]) -> RunScores:
 
 
 def _doubted(result: GateResult, problem: str) -> GateResult:
-    if not problem:
-        return result
-    return GateResult(result.rule, result.variant, result.task, _INCONCLUSIVE, problem)
+    return unjudged(result.rule, problem) if problem else result
 
 
 def _setup(selection: Selection) -> RunSetup:

@@ -70,6 +70,8 @@ def read_rules(
     # What stands nearest to a test counts: its marker's reference, then a baseline.
     is_variant = asked.has_own_reference or settings.compare is None
     reference = settings.reference if is_variant else None
+    if is_variant and reference is None and len(variants) > 1:
+        reference = variants[0]  # as in the table under the run
     has_reference = settings.compare is not None or reference is not None
     tasks = [resolve_task(task) for task in settings.tasks or TASKS]
     check_rules(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_babyai.environment import TASKS, resolve_task
+from pytest_babyai.environment.expert import check_references
 from pytest_babyai.errors import CredentialsError, SettingsError, UnknownTaskError, did_you_mean
 from pytest_babyai.gate import BASELINES_DIRECTORY
 from pytest_babyai.gateway.configuration import read_configuration
@@ -82,6 +83,7 @@ class Selection:
         self._weak.append(self._settings_file(chosen))
         self.settings = resolve([*self._strong, *self._weak])
         self.precision = self._precision()
+        check_references(self.settings.references)
         self.configuration = read_configuration(
             self.config_dir,
             self._model(),

@@ -280,10 +280,35 @@ DEFINITIONS: tuple[SettingDefinition, ...] = (
         ini_type="float",
     ),
     SettingDefinition(
+        "primary",
+        values.one_of("success", "progression", "return", "efficiency", "steps"),
+        "METRIC",
+        "the metric whose verdicts count (default: success); those of others are exploratory",
+    ),
+    SettingDefinition(
+        "inconclusive",
+        values.one_of("pass", "skip", "fail"),
+        "pass|skip|fail",
+        "what becomes of a gate that is neither surely bad nor surely good (default: skip)",
+    ),
+    SettingDefinition(
+        "references",
+        values.names,
+        "NAMES",
+        "shown beside the variants without asking a model: 'expert', 'random', or both",
+    ),
+    SettingDefinition(
         "save",
         values.text,
         "NAME|PATH",
         "bless the run: write it as a baseline, meant to be committed",
+    ),
+    SettingDefinition(
+        "save_errors",
+        values.one_of("on", "off"),
+        "on|off",
+        "bless a run although some of its episodes are errors (default: off)",
+        bare="on",
     ),
     SettingDefinition(
         "until",
@@ -291,6 +316,13 @@ DEFINITIONS: tuple[SettingDefinition, ...] = (
         "±P",
         "stop a variant when its success is known this well, such as '±0.05' or "
         "'progression±0.05@90%'",
+    ),
+    SettingDefinition(
+        "decide",
+        values.one_of("on", "off"),
+        "on|off",
+        "stop a variant as soon as its gates and comparisons are decided (default: off)",
+        bare="on",
     ),
     SettingDefinition(
         "html", values.path, "FILE", "write a report with charts and replays, one file for offline"

@@ -54,8 +54,13 @@ class Settings:
         compare: Name or path of a baseline to compare with.
         reference: The variant that others are compared with; None means the first.
         margin: Difference in success, progression and return, in [0, 1], that does not matter.
+        primary: The metric whose verdicts count.
+        inconclusive: What becomes of a gate that is inconclusive: ``pass``, ``skip`` or ``fail``.
+        references: What is shown beside the variants that needs no model: ``expert``, ``random``.
         save: Name or path of the baseline that the run is written to.
+        save_errors: ``on`` blesses a run although some of its episodes are errors.
         until: Precision at which a variant stops, as it was written.
+        decide: ``on`` stops a variant once its gates and comparisons are decided.
         html: File of the HTML report.
         md: File of the Markdown report.
         csv: File of the episodes as CSV.
@@ -101,8 +106,13 @@ class Settings:
     compare: str | None = None
     reference: str | None = None
     margin: float = 0.05
+    primary: str = "success"
+    inconclusive: Literal["pass", "skip", "fail"] = "skip"
+    references: tuple[str, ...] = ()
     save: str | None = None
+    save_errors: str = "off"
     until: str | None = None
+    decide: str = "off"
     html: Path | None = None
     md: Path | None = None
     csv: Path | None = None

@@ -28,6 +28,7 @@ ROOMS = {
     "settings": FOUNDATION,
     "statistics": FOUNDATION,
     "environment": FOUNDATION | {"settings"},
+    "metrics": FOUNDATION | {"environment"},
     "gateway": FOUNDATION | {"settings", "retries", "child_process"},
     "offline": FOUNDATION | {"child_process"},
     "retries": FOUNDATION | {"settings"},
@@ -35,8 +36,9 @@ ROOMS = {
     "rollout": FOUNDATION | {"settings", "environment", "gateway", "retries"},
     "scheduler": FOUNDATION | {"settings", "scheduling", "rollout", "loop_thread"},
     "journal": FOUNDATION | {"settings", "statistics"},
-    "gate": FOUNDATION | {"settings", "statistics"},
-    "reporting": FOUNDATION | {"settings", "statistics", "gate", "journal"},
+    "gate": FOUNDATION | {"settings", "statistics", "metrics", "journal"},
+    "playing": FOUNDATION | {"settings", "statistics", "metrics", "gate"},
+    "reporting": FOUNDATION | {"settings", "statistics", "metrics", "gate", "journal"},
     "finetuning": FOUNDATION | {"settings", "statistics", "environment", "gateway", "journal"},
 }
 
