@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import math
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -53,12 +54,12 @@ if TYPE_CHECKING:
     from pytest_babyai.metrics import Metric
     from pytest_babyai.statistics import Evidence, Interval
 
-    Spend = Callable[[float], float]
+    Spend = Callable[[float, str], float]
 
 NO_MARGINS: Final[Mapping[str, float]] = MappingProxyType({})
 
 
-def spend_all(alpha: float) -> float:
+def spend_all(alpha: float, variant: str) -> float:  # noqa: ARG001 -- as every `Spend`
     """Returns all of an alpha: the run is looked at once."""
     return alpha
 
@@ -157,8 +158,8 @@ def evaluate_rules(
         rules: As `parse_rules` gives them.
         run: The episodes that were played.
         reference: What changes are measured against; without it they cannot be judged.
-        spend: What of an error probability may be used by now; all of it unless the run is looked
-            at several times.
+        spend: What of an error probability a variant may use by now; all of it unless the run is
+            looked at several times.
 
     Returns:
         At least one result per rule, one per variant and task that it judges.
@@ -304,12 +305,23 @@ def change_evidence(
     return difference_evidence(values.by_pair, reference.by_pair, **bounds)
 
 
+def alarm_alphas(cells: Sequence[Cell], spend: Spend = spend_all) -> tuple[float, ...]:
+    """Returns the alpha at which an alarm of each cell is tested, by Holm's procedure."""
+    if not cells:
+        return ()
+    alpha = 1 - cells[0].rule.level
+    spends = [functools.partial(_spent, spend, cell.rule.variant) for cell in cells]
+    return holm_alphas([cell.p_value for cell in cells], alpha, spends)
+
+
+def _spent(spend: Spend, variant: str, alpha: float) -> float:
+    return spend(alpha, variant)
+
+
 def _results(cells: Sequence[Cell], reference: Reference | None, spend: Spend) -> list[GateResult]:
-    alpha = 1 - cells[0].rule.level if cells else 0.0
-    alphas = holm_alphas([cell.p_value for cell in cells], alpha, spend)
     return [
-        _result(cell, reference, own, spend(alpha), len(cells))
-        for cell, own in zip(cells, alphas, strict=True)
+        _result(cell, reference, own, spend(1 - cell.rule.level, cell.rule.variant), len(cells))
+        for cell, own in zip(cells, alarm_alphas(cells, spend), strict=True)
     ]
 
 
@@ -568,10 +580,11 @@ class _Judged:
         sides = [self._sides(run, reference, variant) for variant in variants]
         evidence = [self._evidence(*each) for each in sides]
         p_values = [each.p_value() if each else 1.0 for each in evidence]
+        spends = [functools.partial(_spent, spend, variant) for variant in variants]
         return [
             self._metric(each, sides[position], own, adjusted, len(variants))
             for position, (each, own, adjusted) in enumerate(
-                zip(evidence, holm_alphas(p_values, alpha, spend), holm(p_values), strict=True)
+                zip(evidence, holm_alphas(p_values, alpha, spends), holm(p_values), strict=True)
             )
         ]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pytest_babyai.environment import TASKS
 from pytest_babyai.errors import BaselineError
 from pytest_babyai.gate import Reference, check_comparable, compare, take_snapshot
+from pytest_babyai.gate.judge import spend_all
 from pytest_babyai.journal import installed_versions
 from pytest_babyai.reporting.comparison import compare_variants, margins
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_babyai.gate import Comparison, RunSnapshot
+    from pytest_babyai.playing.stopping import Stopping
     from pytest_babyai.plugin.selection import Selection
     from pytest_babyai.reporting.results import RunReport
 
@@ -38,14 +40,20 @@ class RunComparisons:
         report: The episodes. More of them are compared anew.
         selection: Settings of the session.
         baseline: Gives the baseline, None without one; may raise `BaselineError`.
+        stopping: What stopped variants early, None where nothing did.
     """
 
     def __init__(
-        self, report: RunReport, selection: Selection, baseline: Callable[[], Baseline | None]
+        self,
+        report: RunReport,
+        selection: Selection,
+        baseline: Callable[[], Baseline | None],
+        stopping: Stopping | None = None,
     ) -> None:
         self._report = report
         self._selection = selection
         self._baseline = baseline
+        self._stopping = stopping
 
     @functools.cached_property
     def snapshot(self) -> RunSnapshot:
@@ -94,11 +102,13 @@ class RunComparisons:
         if self.reference is None:
             return None
         settings = self._selection.settings
+        scores, stopping = self.snapshot.scores, self._stopping
         return compare(
-            self.snapshot.scores,
+            stopping.seen(scores) if stopping else scores,
             self.reference,
             margins=margins(settings.margin),
             primary=settings.primary,
+            spend=stopping.spend if stopping else spend_all,
         )
 
     @functools.cached_property
@@ -106,7 +116,11 @@ class RunComparisons:
         """All variants beside the one of reference; None where there is only one."""
         settings = self._selection.settings
         return compare_variants(
-            self._report, settings.reference, margin=settings.margin, primary=settings.primary
+            self._report,
+            settings.reference,
+            margin=settings.margin,
+            primary=settings.primary,
+            stopping=self._stopping,
         )
 
     @functools.cached_property

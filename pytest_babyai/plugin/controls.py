@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from pytest_babyai.playing.stopping import seed_by_seed, stopping_for
 from pytest_babyai.plugin.distribution import split_evenly
 from pytest_babyai.scheduling import (
     AdaptiveLimit,
@@ -14,13 +15,13 @@ from pytest_babyai.scheduling import (
     ObservedClient,
     longest_first,
 )
-from pytest_babyai.scheduling.early_stop import EarlyStop, seed_by_seed
 from pytest_babyai.settings.amounts import ErrorLimit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from pytest_babyai.gateway.inference import InferenceClient
+    from pytest_babyai.playing.stopping import Decisions
     from pytest_babyai.plugin.distribution import Share
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
     from pytest_babyai.records import EpisodeOutcome, Step
@@ -40,6 +41,7 @@ class RunControls:
         selection: Settings, with the bounds.
         share: What this process plays, None for all.
         planned: Episodes that are to be played.
+        decisions: What ``--babyai-decide`` asks for, None without it.
 
     Attributes:
         num_steps: Steps played so far.
@@ -49,12 +51,17 @@ class RunControls:
     """
 
     def __init__(
-        self, selection: Selection, share: Share | None, planned: Collection[PlannedEpisode]
+        self,
+        selection: Selection,
+        share: Share | None,
+        planned: Collection[PlannedEpisode],
+        decisions: Decisions | None = None,
     ) -> None:
         settings, num_planned = selection.settings, len(planned)
         self.num_steps = 0
         self.left_out: set[PlannedEpisode] = set()
-        self.early_stop = _early_stop(selection, planned)
+        specs = [episode.spec for episode in planned]
+        self.early_stop = stopping_for(selection.precision, decisions, specs)
         self.concurrency = _concurrency(settings, share)
         num_parts = share.num_parts if share else 1
         self._budget = Budget(_budget_limits(settings, num_parts))
@@ -118,12 +125,6 @@ class RunControls:
     def history(self) -> list[dict[str, Any]]:
         """Returns the decisions on concurrency as JSON types."""
         return [] if isinstance(self.concurrency, int) else self.concurrency.history
-
-
-def _early_stop(selection: Selection, planned: Iterable[PlannedEpisode]) -> EarlyStop | None:
-    if selection.precision is None:
-        return None
-    return EarlyStop(selection.precision, [episode.spec for episode in planned])
 
 
 def _concurrency(settings: Settings, share: Share | None) -> int | Limiter:

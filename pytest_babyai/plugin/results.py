@@ -20,7 +20,10 @@ from pytest_babyai.gate import (
     load_baseline,
     unjudged,
 )
+from pytest_babyai.gate.judge import spend_all
+from pytest_babyai.playing.stopping import Decisions
 from pytest_babyai.plugin.comparing import Baseline, RunComparisons
+from pytest_babyai.reporting.comparison import margins
 from pytest_babyai.reporting.numbers import count_of
 from pytest_babyai.reporting.results import RunReport, RunSetup
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from pytest_babyai.gate import GateResult
+    from pytest_babyai.playing.stopping import Stopping
     from pytest_babyai.plugin.gates import GatePlan
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
     from pytest_babyai.plugin.session import EpisodeSession
@@ -52,7 +56,9 @@ class Results:
         """The comparisons of the run so far, the same object until there is another episode."""
         if self._compared is None:
             selection = self._session.selection
-            self._compared = RunComparisons(self.report(), selection, lambda: self.baseline)
+            self._compared = RunComparisons(
+                self.report(), selection, lambda: self.baseline, self._stopping
+            )
         return self._compared
 
     def count_anew(self) -> None:
@@ -119,6 +125,26 @@ class Results:
         )
 
     @property
+    def _stopping(self) -> Stopping | None:
+        run = self._session.run
+        return run.controls.early_stop if run else None
+
+    def decisions(self) -> Decisions | None:
+        """Returns what ``--babyai-decide`` asks for, None without it."""
+        selection, settings = self._session.selection, self._session.selection.settings
+        if settings.decide != "on":
+            return None
+        variants, baseline = selection.variants(settings), self.baseline
+        first = variants[0] if len(variants) > 1 else None
+        return Decisions(
+            rules=tuple(rule for plan in self._session.late.gates for rule in plan.rules),
+            reference=settings.reference or first,
+            baseline=baseline and Reference(baseline.label, baseline.snapshot.scores),
+            primary=settings.primary,
+            margins=margins(settings.margin),
+        )
+
+    @property
     def _references(self) -> tuple[EpisodeResult, ...]:
         selection = self._session.selection
         return reference_results(
@@ -142,7 +168,10 @@ class Results:
     def _judge(self, plan: GatePlan) -> Mapping[str, GateResult]:
         episodes, askers = self._session.episodes, self._session.askers
         reports = [each for name, each in episodes.items() if plan.covers(askers[name])]
+        stopping = self._stopping
         scores = _scores(reports)
+        if stopping is not None:
+            scores = stopping.seen(scores)
         obstacle = self._obstacle()
         found: dict[str, GateResult] = {}
         for rule in plan.rules:
@@ -150,7 +179,8 @@ class Results:
             if rule.relative:
                 reference, incomparable = self._reference(plan, scores)
                 problem = problem or incomparable
-            for result in evaluate_rules([rule], scores, reference):
+            spend = stopping.spend if stopping else spend_all
+            for result in evaluate_rules([rule], scores, reference, spend=spend):
                 found.setdefault(result.name, _doubted(result, problem))
         for gate in plan.gates:
             reason = obstacle or "nothing to judge: no such episode was played"

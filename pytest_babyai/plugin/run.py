@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from pytest_babyai.environment import Environment
+    from pytest_babyai.playing.stopping import Decisions
     from pytest_babyai.plugin.distribution import Share
     from pytest_babyai.plugin.recording import SessionJournal
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
@@ -35,6 +36,7 @@ class EpisodeRun:
         selection: Settings and gateway configuration of the run.
         share: What this process plays, None for all.
         planned: Episodes that are to be played.
+        decisions: What ``--babyai-decide`` asks for, None without it.
 
     Attributes:
         controls: What holds the run back.
@@ -52,6 +54,7 @@ class EpisodeRun:
         selection: Selection,
         share: Share | None = None,
         planned: Collection[PlannedEpisode] = (),
+        decisions: Decisions | None = None,
     ) -> None:
         settings = selection.settings
         self._settings = settings
@@ -60,7 +63,7 @@ class EpisodeRun:
         self._background = Background(selection)
         self.journal: SessionJournal | None = None
         self.link: StoreLink | None = None
-        self.controls = RunControls(selection, share, planned)
+        self.controls = RunControls(selection, share, planned, decisions)
         self.scheduler: Scheduler[PlannedEpisode] = Scheduler(
             self._background.thread,
             self._play,

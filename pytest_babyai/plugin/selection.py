@@ -16,12 +16,12 @@ from pytest_babyai.environment.expert import check_references
 from pytest_babyai.errors import CredentialsError, SettingsError, UnknownTaskError, did_you_mean
 from pytest_babyai.gate import BASELINES_DIRECTORY
 from pytest_babyai.gateway.configuration import read_configuration
+from pytest_babyai.playing.stopping import parse_precision
 from pytest_babyai.plugin.collecting import check_seeds, collection_sources
 from pytest_babyai.plugin.options import command_line, ini_file
 from pytest_babyai.plugin.rules import AskedRules, FunctionRules, read_rules
 from pytest_babyai.project import CONFIG, TENSORZERO_FILE, find_config, packaged
 from pytest_babyai.records import EpisodeSpec
-from pytest_babyai.scheduling.precision import parse_precision
 from pytest_babyai.settings.sources import (
     SETTINGS_FILE,
     Source,
@@ -34,7 +34,7 @@ from pytest_babyai.settings.sources import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pytest_babyai.scheduling.precision import Precision
+    from pytest_babyai.playing.stopping import Precision
     from pytest_babyai.settings.model import Settings
 
 OFFLINE_MODEL = "babyai-offline"

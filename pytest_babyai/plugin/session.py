@@ -162,7 +162,8 @@ class EpisodeSession:
             from pytest_babyai.plugin.run import EpisodeRun
 
             share = share_of(self.config)
-            run = EpisodeRun(self.selection, share, self.agenda.nodeids)
+            decisions = self.results.decisions()
+            run = EpisodeRun(self.selection, share, self.agenda.nodeids, decisions)
             try:
                 run.journal = self._journal_of_this_process()
                 run.connect(self._stored_run, plays_a_part=share is not None)

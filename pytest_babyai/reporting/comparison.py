@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from pytest_babyai.gate import GateOutcome, Reference, RunScores, Verdict, compare
+from pytest_babyai.gate.judge import spend_all
 from pytest_babyai.metrics import PRIMARY
 from pytest_babyai.reporting.episodes import one_line
 from pytest_babyai.reporting.numbers import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_babyai.gate import Comparison, GateResult, MetricComparison, VariantComparison
+    from pytest_babyai.playing.stopping import Stopping
     from pytest_babyai.reporting.results import RunReport
 
 _POINTS: Final = NumberFormat(1, 100.0)
@@ -70,6 +72,7 @@ def compare_variants(
     *,
     margin: float = DEFAULT_MARGIN,
     primary: str = PRIMARY,
+    stopping: Stopping | None = None,
 ) -> Comparison | None:
     """Compares all variants of a run with one of them; None where there is only one.
 
@@ -78,6 +81,7 @@ def compare_variants(
         reference: The variant to compare with; None takes the first.
         margin: Difference in success, progression and return that does not matter.
         primary: The metric whose verdicts count.
+        stopping: What stopped variants early, None where nothing did.
     """
     variants = report.variants
     if len(variants) < 2:  # noqa: PLR2004 - a comparison needs two
@@ -85,11 +89,14 @@ def compare_variants(
     name = reference or variants[0]
     outcomes = [episode.outcome for episode in report.episodes]
     scores = RunScores.of_outcomes(outcomes, variants=variants, tasks=report.tasks)
+    if stopping is not None:
+        scores = stopping.seen(scores)
     return compare(
         scores,
         Reference(f"variant {name}", scores, name),
         margins=margins(margin),
         primary=primary,
+        spend=stopping.spend if stopping else spend_all,
     )
 
 

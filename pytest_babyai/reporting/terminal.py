@@ -99,10 +99,8 @@ def _detectable(comparison: Comparison | None) -> Iterator[str]:
     metric, num_variants = METRICS[comparison.primary], len(comparison.variants)
     unit = " points" if metric.scale != 1 else ""
     corrected = f", Holm over {num_variants} variants" if num_variants > 1 else ""
-    yield (
-        f"detectable difference in {metric.label}: {found * metric.scale:.{metric.decimals}f}{unit} "
-        f"(80 % power{corrected})"
-    )
+    size = f"{found * metric.scale:.{metric.decimals}f}{unit}"
+    yield f"detectable difference in {metric.label}: {size} (80 % power{corrected})"
 
 
 def _table(summaries: Sequence[VariantSummary], width: int, symbols: Symbols) -> Iterator[Line]:

@@ -29,7 +29,9 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
 
 def holm_alphas(
-    p_values: Sequence[float], alpha: float, spend: Callable[[float], float] = lambda alpha: alpha
+    p_values: Sequence[float],
+    alpha: float,
+    spends: Sequence[Callable[[float], float]] | None = None,
 ) -> tuple[float, ...]:
     """Returns the alpha at which Holm's procedure tests each comparison, in the given order.
 
@@ -40,7 +42,7 @@ def holm_alphas(
     Args:
         p_values: One per comparison.
         alpha: Of all comparisons together.
-        spend: What of an alpha is there to be used now; less than all in a sequential run.
+        spends: What of an alpha each may use now; less than all in a sequential run.
 
     Raises:
         StatisticsError: As `holm`.
@@ -48,7 +50,8 @@ def holm_alphas(
     found = [0.0] * len(p_values)
     num_rejected, holds = 0, True
     for index in _ascending(p_values):
-        found[index] = spend(alpha / (len(p_values) - num_rejected))
+        own = alpha / (len(p_values) - num_rejected)
+        found[index] = spends[index](own) if spends else own
         holds = holds and p_values[index] <= found[index]
         num_rejected += holds
     return tuple(found)

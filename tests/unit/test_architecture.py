@@ -38,7 +38,8 @@ ROOMS = {
     "journal": FOUNDATION | {"settings", "statistics"},
     "gate": FOUNDATION | {"settings", "statistics", "metrics", "journal"},
     "playing": FOUNDATION | {"settings", "statistics", "metrics", "gate"},
-    "reporting": FOUNDATION | {"settings", "statistics", "metrics", "gate", "journal"},
+    "reporting": FOUNDATION
+    | {"settings", "statistics", "metrics", "gate", "journal", "playing"},
     "finetuning": FOUNDATION | {"settings", "statistics", "environment", "gateway", "journal"},
 }
 

@@ -1,0 +1,1 @@
+"""Playing: which episodes start, in which order, and when there is enough."""
