@@ -413,7 +413,7 @@ class Decisions:
     reference: str | None = None
     baseline: Reference | None = None
     primary: str = PRIMARY
-    margins: Mapping[str, float] = NO_MARGINS
+    margins: Mapping[str, float] = dataclasses.field(default_factory=lambda: NO_MARGINS)
     level: float = DEFAULT_LEVEL
 
 
