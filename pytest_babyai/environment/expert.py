@@ -26,7 +26,7 @@ from pytest_babyai.environment.world import (
     World,
     item,
 )
-from pytest_babyai.errors import SettingsError, did_you_mean
+from pytest_babyai.errors import SettingsError, UnknownTaskError, did_you_mean
 from pytest_babyai.records import NO_USAGE, EpisodeResult, EpisodeSpec
 
 if TYPE_CHECKING:
@@ -59,7 +59,10 @@ def steps_of_expert(task: str, seed: int, layout_fingerprint: str | None = None)
         layout_fingerprint: Tells levels of one seed apart that differ in distractors; None takes
             the one without any.
     """
-    name = resolve_task(task)
+    try:
+        name = resolve_task(task)
+    except UnknownTaskError:
+        return None
     num_dists = 0
     if layout_fingerprint is not None:
         found = _num_dists(name, seed, layout_fingerprint)

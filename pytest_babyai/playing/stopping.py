@@ -462,8 +462,7 @@ class DecisionStop:
         stop = self._stops.get(variant)
         if stop is None:
             return None
-        state = "is decided" if stop.is_decided else "will not be decided"
-        return f"{variant} {state} after {self._progress(variant)} (--babyai-decide)"
+        return f"{variant}: {self._state_of(stop)} after {self._progress(variant)} (--babyai-decide)"
 
     def lines(self, plus_minus: str = "±") -> Iterator[str]:  # noqa: ARG002 -- as every Stopping
         """See `Stopping.lines`."""
@@ -475,7 +474,7 @@ class DecisionStop:
             if stop is None:
                 yield f"{variant}: not stopped, {seeds.num_whole:,} seeds whole"
                 continue
-            state = "decided" if stop.is_decided else "no decision in reach"
+            state = self._state_of(stop)
             last = seeds.planned[self._num_seen(variant) - 1]
             played = f"{self._progress(variant)} (seed {last})"
             yield f"{variant}: {state} after {played}, {_count(saved, 'episode')} saved"
@@ -496,6 +495,11 @@ class DecisionStop:
         """See `Stopping.spend`."""
         number = self._look_of(variant)
         return nominal_alphas(alpha, self._looks)[number - 1] if number else _NOTHING_YET
+
+    def _state_of(self, stop: _Stop) -> str:
+        if stop.is_decided:
+            return "decided"
+        return "undecided" if stop.look == len(self._looks) else "no decision in reach"
 
     def _is_due(self, num_seeds: int) -> bool:
         playing = [seeds for name, seeds in self._seeds.items() if name not in self._stops]

@@ -40,7 +40,7 @@ def run_scores(draw: st.DrawFn) -> RunScores:
     parts = draw(
         st.lists(st.tuples(specs, st.floats(0, 1), finite, st.integers(0, 999), counts), max_size=9)
     )
-    return RunScores.of(
+    return RunScores.of_outcomes(
         episode(progression, *spec, episode_return=value, num_steps=steps, input_tokens=tokens)
         for spec, progression, value, steps, tokens in parts
     )
@@ -53,14 +53,14 @@ def test_what_is_written_is_read_again(scores: RunScores) -> None:
 
 
 def test_a_saved_file_is_loaded_with_errors_and_unknown_values(tmp_path: Path) -> None:
-    kept = snapshot(RunScores.of([episode(1.0, cost=None, input_tokens=5), failed(seed=201)]))
+    kept = snapshot(RunScores.of_outcomes([episode(1.0, cost=None, input_tokens=5), failed(seed=201)]))
     save_baseline(tmp_path / "main.json", kept)
     assert load_baseline(tmp_path / "main.json") == kept
 
 
 def test_the_order_of_tables_is_kept(tmp_path: Path) -> None:
     both = [*episodes([1.0], "b", tasks=["open"]), *episodes([1.0], "a", tasks=["goto"])]
-    scores = RunScores.of(both, variants=["b", "a"], tasks=["open", "goto"])
+    scores = RunScores.of_outcomes(both, variants=["b", "a"], tasks=["open", "goto"])
     save_baseline(tmp_path / "main.json", snapshot(scores))
     read = load_baseline(tmp_path / "main.json").scores
     assert (read.variants, read.tasks) == (("b", "a"), ("open", "goto"))
@@ -68,7 +68,7 @@ def test_the_order_of_tables_is_kept(tmp_path: Path) -> None:
 
 def test_equal_runs_give_equal_bytes_whatever_order_their_episodes_ended_in() -> None:
     played = episodes(alternating(5))
-    forward, backward = RunScores.of(played), RunScores.of(reversed(played))
+    forward, backward = RunScores.of_outcomes(played), RunScores.of_outcomes(reversed(played))
     assert baseline_text(snapshot(forward)) == baseline_text(snapshot(backward))
 
 
@@ -80,7 +80,7 @@ def test_another_outcome_changes_one_line() -> None:
 
 
 def test_400_episodes_are_small() -> None:
-    scores = RunScores.of(
+    scores = RunScores.of_outcomes(
         episode(
             1.0, *place, episode_return=0.8734375, num_steps=43, input_tokens=54321,
             output_tokens=4321, cost=0.0123456789,
@@ -113,7 +113,7 @@ def test_a_run_that_is_no_baseline_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "main.json"
     save_baseline(path, snapshot())
     before = path.read_bytes()
-    broken = snapshot(RunScores.of([episode(1.0, episode_return=math.nan)]))
+    broken = snapshot(RunScores.of_outcomes([episode(1.0, episode_return=math.nan)]))
     with pytest.raises(BaselineError, match="return of history-goto-200 is nan"):
         save_baseline(path, broken)
     assert path.read_bytes() == before
@@ -121,7 +121,7 @@ def test_a_run_that_is_no_baseline_leaves_the_old_file(tmp_path: Path) -> None:
 
 def test_an_empty_run_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(BaselineError, match="without episodes cannot become a baseline"):
-        save_baseline(tmp_path / "main.json", snapshot(RunScores.of([])))
+        save_baseline(tmp_path / "main.json", snapshot(RunScores.of_outcomes([])))
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -31,10 +31,10 @@ def test_every_metric_is_compared() -> None:
 
 
 def test_fewer_steps_are_better_and_less_success_is_worse() -> None:
-    new = RunScores.of(
+    new = RunScores.of_outcomes(
         dataclasses.replace(each, num_steps=each.spec.seed % 5) for each in episodes(alternating(2))
     )
-    old = RunScores.of(dataclasses.replace(each, num_steps=60) for each in episodes(alternating(9)))
+    old = RunScores.of_outcomes(dataclasses.replace(each, num_steps=60) for each in episodes(alternating(9)))
     (variant,) = compare(new, against(old)).variants
     found = {name: variant.metrics[name].verdict for name in ("steps", "success", "errors")}
     assert found == {
@@ -59,7 +59,7 @@ def test_a_difference_within_the_margin_is_tied() -> None:
 def test_a_weak_difference_counts_for_one_variant_and_not_among_many() -> None:
     def side(history: list[float], num_others: int) -> RunScores:
         others = [e for n in range(num_others) for e in episodes([1.0], f"v{n}", tasks=["goto"])]
-        return RunScores.of([*episodes(history, tasks=["goto"]), *others])
+        return RunScores.of_outcomes([*episodes(history, tasks=["goto"]), *others])
 
     worse, fine = [0.0] * 6 + [1.0], [1.0]
     found = [
@@ -70,7 +70,7 @@ def test_a_weak_difference_counts_for_one_variant_and_not_among_many() -> None:
 
 
 def test_the_means_are_those_of_common_pairs() -> None:
-    new = RunScores.of([*episodes([1.0], seeds=(1, 2)), *episodes([0.0], seeds=(3,))])
+    new = RunScores.of_outcomes([*episodes([1.0], seeds=(1, 2)), *episodes([0.0], seeds=(3,))])
     (variant,) = compare(new, against(run(0.5, seeds=(1, 2)))).variants
     found = variant.metrics["progression"]
     assert (found.candidate, found.reference) == (1.0, 0.5)
@@ -78,7 +78,7 @@ def test_the_means_are_those_of_common_pairs() -> None:
 
 
 def test_an_error_leaves_its_pair_out() -> None:
-    new = RunScores.of([*episodes([1.0], tasks=["goto"], seeds=(1, 2)), failed(seed=3)])
+    new = RunScores.of_outcomes([*episodes([1.0], tasks=["goto"], seeds=(1, 2)), failed(seed=3)])
     (variant,) = compare(new, against(run(1.0, tasks=["goto"], seeds=(1, 2, 3)))).variants
     assert (variant.num_pairs, variant.num_unpaired) == (2, 1)
 
@@ -97,15 +97,15 @@ def test_a_single_seed_is_undecided() -> None:
 
 def test_variants_of_one_side_are_named() -> None:
     both = episodes([1.0], "baseline")
-    new = RunScores.of([*both, *episodes([1.0], "new")])
-    old = RunScores.of([*both, *episodes([1.0], "old")])
+    new = RunScores.of_outcomes([*both, *episodes([1.0], "new")])
+    old = RunScores.of_outcomes([*both, *episodes([1.0], "old")])
     found = compare(new, against(old))
     assert [variant.variant for variant in found.variants] == ["baseline"]
     assert (found.only_candidate, found.only_reference) == (("new",), ("old",))
 
 
 def test_variants_of_one_run_are_compared_with_one_of_them() -> None:
-    scores = RunScores.of([*episodes([0.0], "baseline"), *episodes([1.0], "history")])
+    scores = RunScores.of_outcomes([*episodes([0.0], "baseline"), *episodes([1.0], "history")])
     found = compare(scores, Reference("variant baseline", scores, "baseline"))
     (variant,) = found.variants
     assert (variant.variant, variant.metrics["success"].verdict) == ("history", Verdict.BETTER)
@@ -113,7 +113,7 @@ def test_variants_of_one_run_are_compared_with_one_of_them() -> None:
 
 
 def test_one_task_is_compared_alone() -> None:
-    new = RunScores.of([*episodes([1.0], tasks=["goto"]), *episodes([0.0], tasks=["open"])])
+    new = RunScores.of_outcomes([*episodes([1.0], tasks=["goto"]), *episodes([0.0], tasks=["open"])])
     found = compare(new, against(run(0.5)), task="goto")
     assert found.variants[0].metrics["progression"].candidate == 1.0
 

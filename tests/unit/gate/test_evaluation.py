@@ -7,7 +7,7 @@ import math
 import pytest
 
 from pytest_babyai.gate import GateOutcome, GateResult, Reference, RunScores, evaluate_rules
-from pytest_babyai.gate.grammar import parse_rule, parse_rules
+from pytest_babyai.gate.rules import parse_rule, parse_rules
 from tests.unit.gate.gate_samples import SEEDS, alternating, episode, episodes, failed, run
 
 PASSED, FAILED = GateOutcome.PASSED, GateOutcome.FAILED
@@ -22,7 +22,7 @@ def judge(rule: str, scores: RunScores, reference: RunScores | None = None) -> G
 
 def returning(*values: float) -> RunScores:
     """One goto episode per seed, with these returns."""
-    return RunScores.of(
+    return RunScores.of_outcomes(
         episode(1.0, seed=200 + number, episode_return=value) for number, value in enumerate(values)
     )
 
@@ -59,7 +59,7 @@ def test_the_advised_number_of_seeds_decides_where_the_outcomes_go_on_alike() ->
 
 
 def test_a_ceiling_of_steps_is_judged_the_other_way_round() -> None:
-    scores = RunScores.of(episode(1.0, seed=seed, num_steps=10 + seed % 3) for seed in SEEDS)
+    scores = RunScores.of_outcomes(episode(1.0, seed=seed, num_steps=10 + seed % 3) for seed in SEEDS)
     assert [judge(f"steps<={limit}", scores).outcome for limit in (5, 20)] == [FAILED, PASSED]
 
 
@@ -79,16 +79,16 @@ def test_a_required_improvement_that_did_not_come_is_failed() -> None:
 
 
 def test_more_steps_than_allowed_in_percent_are_failed() -> None:
-    old = RunScores.of(episode(1.0, seed=seed, num_steps=10 + seed % 3) for seed in SEEDS)
-    new = RunScores.of(episode(1.0, seed=seed, num_steps=14 + seed % 3) for seed in SEEDS)
+    old = RunScores.of_outcomes(episode(1.0, seed=seed, num_steps=10 + seed % 3) for seed in SEEDS)
+    new = RunScores.of_outcomes(episode(1.0, seed=seed, num_steps=14 + seed % 3) for seed in SEEDS)
     result = judge("steps>+10%", new, old)
     assert result.outcome is FAILED
     assert result.reason.startswith("steps changed by +36.4% [")
 
 
 def test_fewer_steps_are_passed() -> None:
-    old = RunScores.of(episode(1.0, seed=seed, num_steps=14 + seed % 3) for seed in SEEDS)
-    new = RunScores.of(episode(1.0, seed=seed, num_steps=10 + seed % 3) for seed in SEEDS)
+    old = RunScores.of_outcomes(episode(1.0, seed=seed, num_steps=14 + seed % 3) for seed in SEEDS)
+    new = RunScores.of_outcomes(episode(1.0, seed=seed, num_steps=10 + seed % 3) for seed in SEEDS)
     assert judge("steps>+10%", new, old).outcome is PASSED
 
 
@@ -100,10 +100,10 @@ def test_there_is_no_percentage_of_nothing() -> None:
 
 def test_the_reference_s_own_uncertainty_counts_in_a_margin_in_percent() -> None:
     wide = [2.0 if seed % 2 else 40.0 for seed in SEEDS]
-    old = RunScores.of(
+    old = RunScores.of_outcomes(
         episode(1.0, seed=s, num_steps=int(w)) for s, w in zip(SEEDS, wide, strict=True)
     )
-    new = RunScores.of(episode(1.0, seed=seed, num_steps=26) for seed in SEEDS)
+    new = RunScores.of_outcomes(episode(1.0, seed=seed, num_steps=26) for seed in SEEDS)
     assert judge("steps>+10%", new, old).outcome is INCONCLUSIVE
 
 
@@ -137,28 +137,28 @@ def test_a_single_seed_is_inconclusive(rule: str) -> None:
 
 
 def test_a_single_episode_is_inconclusive_against_a_baseline() -> None:
-    one = RunScores.of([episode(0.0)])
-    result = judge("success<0", one, RunScores.of([episode(1.0)]))
+    one = RunScores.of_outcomes([episode(0.0)])
+    result = judge("success<0", one, RunScores.of_outcomes([episode(1.0)]))
     assert result.outcome is INCONCLUSIVE
     assert "on 1 pair of 1 seed: a single seed shows no spread" in result.reason
 
 
 def test_one_error_is_proof_against_none() -> None:
-    scores = RunScores.of([*episodes([1.0]), failed(task="pickup")])
+    scores = RunScores.of_outcomes([*episodes([1.0]), failed(task="pickup")])
     result = judge("errors<=0", scores)
     assert result.outcome is FAILED
     assert result.reason.endswith("one episode against it is proof")
 
 
 def test_a_floor_of_everything_is_passed_without_a_counterexample() -> None:
-    result = judge("success>=1", RunScores.of([episode(1.0)]))
+    result = judge("success>=1", RunScores.of_outcomes([episode(1.0)]))
     assert result.outcome is PASSED
     assert result.reason == "success 1.000 on 1 episode of 1 seed: no episode is against it"
 
 
 def test_proof_needs_no_correction() -> None:
     names = [f"v{number}" for number in range(30)]
-    scores = RunScores.of(
+    scores = RunScores.of_outcomes(
         each for name in names for each in episodes([0.0] if name == "v7" else [1.0], name)
     )
     results = evaluate_rules(parse_rules("success>=1"), scores)
@@ -183,31 +183,31 @@ def test_partial_progression_is_judged_as_a_mean() -> None:
 
 
 def test_errors_are_left_out_of_scores_and_counted() -> None:
-    scores = RunScores.of([*episodes([1.0]), failed(task="pickup"), failed(task="putnext")])
+    scores = RunScores.of_outcomes([*episodes([1.0]), failed(task="pickup"), failed(task="putnext")])
     result = judge("success>=0.5", scores)
     assert result.outcome is PASSED
     assert result.reason.endswith("; 2 errors left out")
 
 
 def test_nothing_but_errors_is_inconclusive() -> None:
-    scores = RunScores.of([failed(seed=200), failed(seed=201)])
+    scores = RunScores.of_outcomes([failed(seed=200), failed(seed=201)])
     result = judge("success>=0.5", scores)
     assert result.outcome is INCONCLUSIVE
     assert result.reason == "no episode in this run has a score: 2 errors"
 
 
 def test_nothing_but_errors_fails_a_ceiling_of_errors() -> None:
-    scores = RunScores.of(failed(seed=seed) for seed in SEEDS)
+    scores = RunScores.of_outcomes(failed(seed=seed) for seed in SEEDS)
     assert judge("errors<=0.1", scores).outcome is FAILED
 
 
 def test_a_baseline_of_nothing_but_errors_is_inconclusive() -> None:
-    result = judge("success<0", run(1.0), RunScores.of([failed()]))
+    result = judge("success<0", run(1.0), RunScores.of_outcomes([failed()]))
     assert result.reason == "no episode in baseline main has a score: 1 error"
 
 
 def test_an_empty_run_is_inconclusive() -> None:
-    result = judge("success>=0.5", RunScores.of([]))
+    result = judge("success>=0.5", RunScores.of_outcomes([]))
     assert (result.outcome, result.variant) == (INCONCLUSIVE, "*")
     assert result.reason.startswith("nothing to judge")
 
@@ -252,7 +252,7 @@ def test_an_estimate_on_the_bound_gets_no_number_of_seeds() -> None:
 
 
 def test_a_rule_without_scope_judges_every_variant() -> None:
-    scores = RunScores.of([*episodes([1.0], "baseline"), *episodes([0.0], "history")])
+    scores = RunScores.of_outcomes([*episodes([1.0], "baseline"), *episodes([0.0], "history")])
     results = evaluate_rules(parse_rules("success>=0.5"), scores)
     assert [(each.name, each.outcome) for each in results] == [
         ("baseline:success>=0.5", PASSED),
@@ -269,12 +269,12 @@ def test_a_scope_of_each_task_judges_them_one_by_one() -> None:
 
 
 def test_a_scope_of_one_task_leaves_the_others_out() -> None:
-    scores = RunScores.of([*episodes([1.0], tasks=["goto"]), *episodes([0.0], tasks=["open"])])
+    scores = RunScores.of_outcomes([*episodes([1.0], tasks=["goto"]), *episodes([0.0], tasks=["open"])])
     assert judge("history/goto:success>=0.5", scores).outcome is PASSED
 
 
 def test_a_variant_of_the_same_run_can_be_the_reference() -> None:
-    scores = RunScores.of([*episodes([1.0], "baseline"), *episodes([0.0], "history")])
+    scores = RunScores.of_outcomes([*episodes([1.0], "baseline"), *episodes([0.0], "history")])
     reference = Reference("variant baseline", scores, "baseline")
     (result,) = evaluate_rules(parse_rules("success<0"), scores, reference)
     assert (result.variant, result.outcome) == ("history", FAILED)
@@ -302,8 +302,8 @@ def test_the_same_regression_among_many_variants_is_not() -> None:
     others = [each for n in range(9) for each in episodes([1.0], f"v{n}", tasks=["goto"])]
     results = evaluate_rules(
         parse_rules("success<0"),
-        RunScores.of([*new.episodes, *others]),
-        Reference("baseline main", RunScores.of([*old.episodes, *others])),
+        RunScores.of_outcomes([*new.episodes, *others]),
+        Reference("baseline main", RunScores.of_outcomes([*old.episodes, *others])),
     )
     found = next(result for result in results if result.variant == "history")
     assert found.outcome is INCONCLUSIVE
@@ -322,7 +322,7 @@ def test_a_stricter_level_asks_for_more() -> None:
 
 
 def test_repeated_plays_of_an_episode_are_averaged_in_a_pair() -> None:
-    twice = RunScores.of([*episodes([1.0]), *episodes([0.0])])
+    twice = RunScores.of_outcomes([*episodes([1.0]), *episodes([0.0])])
     result = judge("progression<0", twice, run(0.5))
     assert result.outcome is PASSED
     assert "on 40 pairs of 20 seeds" in result.reason

@@ -68,7 +68,7 @@ def specs_of(name: str, num_seeds: int) -> list[EpisodeSpec]:
 
 def run_of(values: NDArray[np.float64], names: tuple[str, ...] = ("history",)) -> RunScores:
     by_task = values[:, :, np.argsort(TASKS)].transpose(0, 2, 1)
-    return RunScores.of(
+    return RunScores.of_outcomes(
         ScoredEpisode(spec, value, value, 10)
         for name, cells in zip(names, by_task, strict=True)
         for spec, value in zip(specs_of(name, values.shape[1]), cells.ravel().tolist(), strict=True)
@@ -174,7 +174,7 @@ def test_a_margin_in_percent_at_the_true_ratio_fails_at_most_5_percent_of_the_ti
     def steps(factor: float) -> RunScores:
         means = np.tile(rng.gamma(4, 10, NUM_SEEDS), len(TASKS)) * factor
         played = rng.poisson(means).tolist()
-        return RunScores.of(
+        return RunScores.of_outcomes(
             ScoredEpisode(spec, 1.0, 0.9, num_steps)
             for spec, num_steps in zip(specs_of("history", NUM_SEEDS), played, strict=True)
         )
@@ -209,4 +209,4 @@ def _returns(differences: NDArray[np.float64]) -> tuple[RunScores, RunScores]:
     old = [
         ScoredEpisode(EpisodeSpec(name, "goto", seed), 1.0, 0.5, 10) for name, (seed, _) in pairs
     ]
-    return RunScores.of(new), RunScores.of(old)
+    return RunScores.of_outcomes(new), RunScores.of_outcomes(old)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_babyai.gate import Comparison, Reference, RunScores, compare, evaluate_rules
-from pytest_babyai.gate.grammar import parse_rules
+from pytest_babyai.gate.rules import parse_rules
 from pytest_babyai.reporting.comparison import comparison_lines, gate_lines, reference_lines
 from pytest_babyai.reporting.numbers import ASCII
 from tests.unit.gate.gate_samples import SEEDS, alternating, episodes, failed
@@ -23,7 +23,7 @@ VARIANTS = ("baseline", "reasoning", "history", "history_and_reasoning")
 
 def run(*solved_of_ten: int, **more: Any) -> RunScores:
     """Gives each variant so many successes of ten."""
-    return RunScores.of(
+    return RunScores.of_outcomes(
         (
             each
             for name, number in zip(VARIANTS, solved_of_ten, strict=False)
@@ -101,7 +101,7 @@ def test_unknown_prices_and_absent_errors_are_left_out() -> None:
 
 
 def test_errors_are_shown_where_there_are_some() -> None:
-    new = RunScores.of([failed("baseline"), *run(5).episodes[1:]])
+    new = RunScores.of_outcomes([failed("baseline"), *run(5).episodes[1:]])
     assert "Δ errors %" in text(comparison_lines(comparison(new, run(5)), width=400))
 
 
@@ -127,7 +127,7 @@ def test_a_note_cannot_steer_the_terminal() -> None:
 
 
 def test_variants_of_one_side_are_told() -> None:
-    new, old = run(5, 5), RunScores.of([*run(5).episodes, *episodes([1.0], "old")])
+    new, old = run(5, 5), RunScores.of_outcomes([*run(5).episodes, *episodes([1.0], "old")])
     told = flat(comparison_lines(comparison(new, old)))
     assert "Not in baseline main: reasoning" in told
     assert "In baseline main only: old" in told
@@ -152,7 +152,7 @@ def test_one_variant_has_no_correction_to_tell() -> None:
 
 
 def test_a_comparison_of_nothing_says_so() -> None:
-    told = text(comparison_lines(comparison(run(5), RunScores.of(episodes([1.0], "old")))))
+    told = text(comparison_lines(comparison(run(5), RunScores.of_outcomes(episodes([1.0], "old")))))
     assert "No variant has a counterpart in baseline main." in told
 
 
