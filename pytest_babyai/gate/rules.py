@@ -266,7 +266,9 @@ def _bounded(metric: Metric, comparator: str, text: str) -> Rule:
         right = f"{metric.name}{_ASCII_OF[comparator]}{text}"
         raise ValueError(f"{comparator!r} is written {_ASCII_OF[comparator]!r}; write {right!r}")
     if "!" in comparator:
-        right = f"{metric.name}{comparator.replace('!', '')}{text}!"
+        plain = comparator.replace("!", "")
+        limit = "" if plain.endswith("=") or text[:1] in "+-" else "="
+        right = f"{metric.name}{plain}{limit}{text}!"
         raise ValueError(f"the '!' of a rule that demands proof is its end; write {right!r}")
     relative = comparator in {"<", ">"}
     if comparator not in {"<", ">", "<=", ">="}:

@@ -462,7 +462,9 @@ class DecisionStop:
         stop = self._stops.get(variant)
         if stop is None:
             return None
-        return f"{variant}: {self._state_of(stop)} after {self._progress(variant)} (--babyai-decide)"
+        return (
+            f"{variant}: {self._state_of(stop)} after {self._progress(variant)} (--babyai-decide)"
+        )
 
     def lines(self, plus_minus: str = "±") -> Iterator[str]:  # noqa: ARG002 -- as every Stopping
         """See `Stopping.lines`."""

@@ -60,7 +60,9 @@ def intercept(rate: float, spread: float) -> float:
     low, high = -40.0, 40.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if special.expit(middle + points).mean() < rate else (low, middle)
+        low, high = (
+            (middle, high) if special.expit(middle + points).mean() < rate else (low, middle)
+        )
     return low
 
 
@@ -98,7 +100,8 @@ def run_of(values: Floats, num_errors: int = 0) -> RunScores:
     ]
     return RunScores.of_outcomes(
         unscored(spec, "rate limit")
-        if spec.variant == "v1" and spec.seed * values.shape[2] + TASKS.index(spec.task) < num_errors
+        if spec.variant == "v1"
+        and spec.seed * values.shape[2] + TASKS.index(spec.task) < num_errors
         else scored(spec, value, value, 10)
         for spec, value in places
     )
@@ -281,9 +284,7 @@ def gsprt(differences: Floats, effect: float) -> tuple[Floats, Floats]:
     for look in range(4, most + 1):
         part = differences[:, :look]
         variance = part.var(1, ddof=1)
-        ratios = [
-            look * effect * (sign * part.mean(1) - effect / 2) / variance for sign in (1, -1)
-        ]
+        ratios = [look * effect * (sign * part.mean(1) - effect / 2) / variance for sign in (1, -1)]
         for sign, ratio in zip((1, -1), ratios, strict=True):
             hit = playing & (ratio >= upper)
             decision[hit], seeds[hit] = sign, look
@@ -303,9 +304,7 @@ def betting(differences: Floats, effect: float) -> tuple[Floats, Floats]:  # noq
     squares = 0.25 + np.cumsum((values - means) ** 2, 1)
     variance = np.hstack([np.full((num_runs, 1), 0.25), (squares / (numbers + 1))[:, :-1]])
     bets = np.minimum(np.sqrt(2 * math.log(2 / 0.05) / (variance * most)), 1.5)
-    capital = [
-        np.log1p(sign * bets * (values - 0.5)).cumsum(1) for sign in (1, -1)
-    ]
+    capital = [np.log1p(sign * bets * (values - 0.5)).cumsum(1) for sign in (1, -1)]
     crossed = [each >= math.log(2 / 0.05) for each in capital]
     first = [np.where(each.any(1), each.argmax(1) + 1, most + 1) for each in crossed]
     decision = np.where(first[0] < first[1], 1.0, np.where(first[1] < first[0], -1.0, 0.0))
@@ -425,9 +424,7 @@ def decide_table(num_runs: int) -> Iterator[str]:
     )  # fmt: skip
     for rates, most in rows:
         found = decided(np.random.default_rng(19), rates, most, num_runs=num_runs)
-        once = decided(
-            np.random.default_rng(19), rates, most, num_runs=num_runs, looks_once=True
-        )
+        once = decided(np.random.default_rng(19), rates, most, num_runs=num_runs, looks_once=True)
         names = " / ".join(f"{rate:g}" for rate in rates)
         yield (
             f"| {names} | {most} | {found.better:.1%} | {found.worse:.1%} | {found.seeds:.0%} | "

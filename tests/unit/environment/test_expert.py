@@ -44,7 +44,9 @@ def test_the_expert_solves_all_reference_seeds_by_legal_steps(task: str) -> None
         plan = expert_plan(task, seed)
         assert plan is not None
         ended = [env.step(env.check_action_validity(action)) for action in plan]
-        assert [terminated for _, _, terminated, _, _ in ended] == [False] * (len(plan) - 1) + [True]
+        assert [terminated for _, _, terminated, _, _ in ended] == [False] * (len(plan) - 1) + [
+            True
+        ]
         assert not env.failed_candidates
         assert len(plan) <= env.max_steps
 
@@ -98,5 +100,7 @@ def test_the_efficiency_of_the_expert_is_one_and_of_failures_zero() -> None:
 
 
 def test_a_reference_that_is_none_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"--babyai-references: unknown reference 'expret'; did"):
+    with pytest.raises(
+        SettingsError, match=r"--babyai-references: unknown reference 'expret'; did"
+    ):
         check_references(["expret"])

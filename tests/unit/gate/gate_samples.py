@@ -20,7 +20,10 @@ SEEDS = tuple(range(200, 220))
 def episode(
     progression: float, variant: str = "history", task: str = "goto", seed: int = 200, **more: Any
 ) -> EpisodeResult:
-    fields: dict[str, Any] = {"episode_return": 0.9 * progression, "num_steps": 8 if progression else 64}
+    fields: dict[str, Any] = {
+        "episode_return": 0.9 * progression,
+        "num_steps": 8 if progression else 64,
+    }
     return scored(EpisodeSpec(variant, task, seed), progression, **(fields | more))
 
 

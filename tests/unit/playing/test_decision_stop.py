@@ -51,14 +51,10 @@ def planned(
 def outcomes_of(
     specs: Sequence[EpisodeSpec], rate_of: Callable[[str], float], rng: random.Random
 ) -> list[EpisodeOutcome]:
-    return [
-        scored(spec, float(rng.random() < rate_of(spec.variant)), 0.5, 10) for spec in specs
-    ]
+    return [scored(spec, float(rng.random() < rate_of(spec.variant)), 0.5, 10) for spec in specs]
 
 
-def played(
-    stop: DecisionStop, outcomes: Sequence[EpisodeOutcome]
-) -> list[EpisodeOutcome]:
+def played(stop: DecisionStop, outcomes: Sequence[EpisodeOutcome]) -> list[EpisodeOutcome]:
     """Plays in the order of the plan what is not refused."""
     found = []
     for outcome in outcomes:

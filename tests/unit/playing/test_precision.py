@@ -66,5 +66,3 @@ def test_what_is_none_is_told(text: object, problem: str) -> None:
 )
 def test_a_precision_is_written_as_it_is_read(precision: Precision) -> None:
     assert parse_precision(str(precision)) == precision
-
-

@@ -178,7 +178,9 @@ def test_default_table_needs_no_scientific_library() -> None:
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.parametrize(("num_solved", "num_tries", "k"), [(0, 4, 2), (1, 4, 2), (3, 5, 3), (5, 5, 1)])
+@pytest.mark.parametrize(
+    ("num_solved", "num_tries", "k"), [(0, 4, 2), (1, 4, 2), (3, 5, 3), (5, 5, 1)]
+)
 def test_pass_at_k_and_pass_hat_k_are_shares_of_all_draws(
     num_solved: int, num_tries: int, k: int
 ) -> None:
@@ -199,7 +201,9 @@ def test_repeats_estimate_the_chance_of_k_tries_without_bias(
     assert expected == pytest.approx(truth)
 
 
-@pytest.mark.parametrize(("num_solved", "num_tries", "k"), [(1, 2, 3), (3, 2, 1), (-1, 2, 1), (0, 2, 0)])
+@pytest.mark.parametrize(
+    ("num_solved", "num_tries", "k"), [(1, 2, 3), (3, 2, 1), (-1, 2, 1), (0, 2, 0)]
+)
 def test_impossible_tries_are_refused(num_solved: int, num_tries: int, k: int) -> None:
     with pytest.raises(StatisticsError):
         pass_at_k(num_solved, num_tries, k)

@@ -89,5 +89,3 @@ def test_wilson_matches_scipy(num_successes: int, num_episodes: int, level: floa
 def test_wilson_refuses_impossible_counts(num_successes: int, num_episodes: int) -> None:
     with pytest.raises(StatisticsError, match="cannot be successes"):
         wilson_interval(num_successes, num_episodes)
-
-

@@ -56,7 +56,9 @@ def test_more_seeds_detect_smaller_differences(num_seeds: int) -> None:
 
 def test_the_range_of_seeds_holds_the_textbook_number() -> None:
     # Cohen's table for d = 0.5, two-sided alpha 0.05, power 0.8, one sample or pairs: 34
-    assert TTestPower().solve_power(effect_size=0.5, power=0.8) == pytest.approx(33.4, abs=0.1)
+    assert TTestPower().solve_power(effect_size=0.5, power=0.8, alpha=0.05) == pytest.approx(
+        33.4, abs=0.1
+    )
     low, high = seeds_for_margin(0.5, 1.0, 10**9)
     assert (low, high) == (34, 34)
 
