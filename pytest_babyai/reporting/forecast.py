@@ -185,10 +185,18 @@ def _seed_sd(results: Iterable[EpisodeResult], metric: str) -> float | None:
     found = [
         difference_evidence(first, second, low=0, high=1)
         for first, second in itertools.combinations(values.values(), 2)
-        if len({seed for _, seed in first.keys() & second.keys()}) >= MIN_COMMON_SEEDS
+        if _differed(first, second)
     ]
     spreads = [each.seed_sd for each in found]
     return max((spread for spread in spreads if spread), default=None)
+
+
+def _differed(
+    first: Mapping[tuple[str, int], list[float]], second: Mapping[tuple[str, int], list[float]]
+) -> bool:
+    common = first.keys() & second.keys()
+    num_seeds = len({seed for _, seed in common})
+    return num_seeds >= MIN_COMMON_SEEDS and any(first[pair] != second[pair] for pair in common)
 
 
 def _num_tokens(result: EpisodeResult) -> int | None:

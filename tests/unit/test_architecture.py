@@ -38,8 +38,7 @@ ROOMS = {
     "journal": FOUNDATION | {"settings", "statistics"},
     "gate": FOUNDATION | {"settings", "statistics", "metrics", "journal"},
     "playing": FOUNDATION | {"settings", "statistics", "metrics", "gate"},
-    "reporting": FOUNDATION
-    | {"settings", "statistics", "metrics", "gate", "journal", "playing"},
+    "reporting": FOUNDATION | {"settings", "statistics", "metrics", "gate", "journal", "playing"},
     "finetuning": FOUNDATION | {"settings", "statistics", "environment", "gateway", "journal"},
 }
 
