@@ -1,4 +1,6 @@
-"""How often intervals, verdicts, gates and stopping are wrong: ``python -m tests.benchmarks.honesty``.
+"""How often intervals, verdicts, gates and stopping are wrong, by simulation.
+
+    python -m tests.benchmarks.honesty [TABLE...] [--runs=N]
 
 Simulated runs, judged by the real code. Outcomes are clustered as in reality: a seed has a
 difficulty that all variants share, and a variant has seeds that suit it. Every table says what was
@@ -139,7 +141,7 @@ def coverage(  # noqa: PLR0913 -- what a row varies
         single = mean_evidence(first, low=0, high=1).interval()
         assert apart is not None
         assert single is not None
-        is_tied = -0.05 <= apart.low and apart.high <= 0.05
+        is_tied = apart.low >= -0.05 and apart.high <= 0.05
         is_wrong = (apart.low > 0 and truth <= 0) or (apart.high < 0 and truth >= 0)
         found.append(
             (
@@ -207,7 +209,7 @@ class Sequential(NamedTuple):
     seeds: float
 
 
-def decided(
+def decided(  # noqa: PLR0913 -- what a row varies
     rng: np.random.Generator,
     rates: Sequence[float],
     num_seeds: int,
@@ -276,7 +278,7 @@ def group_sequential(differences: Floats, effect: float) -> tuple[Floats, Floats
 
 
 def gsprt(differences: Floats, effect: float) -> tuple[Floats, Floats]:
-    """As `group_sequential`: two generalized SPRTs, 0 against ``effect`` and against its negative."""
+    """As `group_sequential`: two generalized SPRTs, 0 against plus and against minus ``effect``."""
     num_runs, most = differences.shape
     upper, lower = math.log(0.8 / 0.025), math.log(0.2 / 0.975)
     decision, seeds = np.zeros(num_runs), np.full(num_runs, float(most))
@@ -315,7 +317,7 @@ def fixed(differences: Floats, effect: float) -> tuple[Floats, Floats]:  # noqa:
     """As `group_sequential`: the t-test of a run that is looked at once."""
     num_runs, most = differences.shape
     t = differences.mean(1) / (differences.std(1, ddof=1) / math.sqrt(most))
-    holds = 2 * special.stdtr(most - 1, -abs(t)) <= 0.05  # noqa: PLR2004 -- the level
+    holds = 2 * special.stdtr(most - 1, -abs(t)) <= 0.05
     return np.where(holds, np.sign(t), 0.0), np.full(num_runs, float(most))
 
 
@@ -340,7 +342,10 @@ def tables(num_runs: int) -> dict[str, Callable[[], Iterator[str]]]:
 
 def coverage_table(num_runs: int) -> Iterator[str]:
     """Yields coverage of 95 % intervals, and false or hasty verdicts with a margin of 0.05."""
-    yield "| success | tasks | seeds | seed effects | missing pairs | difference covered | share covered | tied | wrong verdict |"
+    yield (
+        "| success | tasks | seeds | seed effects | missing pairs | difference covered | "
+        "share covered | tied | wrong verdict |"
+    )
     yield "|---|---|---|---|---|---|---|---|---|"
     rng = np.random.default_rng(15)
     cells = itertools.product(
@@ -398,7 +403,10 @@ def gate_table(num_runs: int) -> Iterator[str]:
 
 def method_table(num_runs: int) -> Iterator[str]:
     """Yields what three sequential tests promise and cost, on normal differences of seeds."""
-    yield "| seeds at most | method | false, each side | power | power at twice | seeds at 0 | at detectable | at twice |"
+    yield (
+        "| seeds at most | method | false, each side | power | power at twice | seeds at 0 | "
+        "at detectable | at twice |"
+    )
     yield "|---|---|---|---|---|---|---|---|"
     for most, (name, method) in itertools.product((20, 40, 100), METHODS.items()):
         effect = detectable_difference(0.3 / math.sqrt(most), most)
@@ -416,11 +424,15 @@ def method_table(num_runs: int) -> Iterator[str]:
 
 def decide_table(num_runs: int) -> Iterator[str]:
     """Yields what `--babyai-decide` does with successes, by the code that plays."""
-    yield "| success | seeds at most | better | worse | seeds played | looked at once: better | worse |"
+    yield (
+        "| success | seeds at most | better | worse | seeds played | looked at once: better | "
+        "worse |"
+    )
     yield "|---|---|---|---|---|---|---|"
     rows = (
         ((0.5, 0.5), 20), ((0.5, 0.5), 40), ((0.9, 0.9), 40), ((0.5, 0.62), 40),
-        ((0.5, 0.74), 40), ((0.2, 0.7), 20), ((0.5, 0.5, 0.5, 0.5), 40), ((0.5, 0.75, 0.5, 0.5), 40),
+        ((0.5, 0.74), 40), ((0.2, 0.7), 20), ((0.5, 0.5, 0.5, 0.5), 40),
+        ((0.5, 0.75, 0.5, 0.5), 40),
     )  # fmt: skip
     for rates, most in rows:
         found = decided(np.random.default_rng(19), rates, most, num_runs=num_runs)

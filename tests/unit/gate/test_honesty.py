@@ -1,4 +1,4 @@
-"""Statistics keep what they promise, in small; ``tests.benchmarks.honesty`` has the whole tables."""
+"""Statistics keep what they promise, in small; `tests.benchmarks.honesty` has whole tables."""
 
 from __future__ import annotations
 

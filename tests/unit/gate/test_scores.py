@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_babyai.gate import METRICS, RunScores
-from pytest_babyai.gate import metric_values
+from pytest_babyai.gate import METRICS, RunScores, metric_values
 from pytest_babyai.records import EpisodeSpec, Usage
 from tests.unit.gate.gate_samples import episode, failed
 from tests.unit.reporting.reporting_samples import failure, result, solved

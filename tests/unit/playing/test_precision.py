@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_babyai.playing.stopping import PRECISION_METRICS as METRICS, Precision, parse_precision
-from tests.unit.reporting.reporting_samples import result, solved
+from pytest_babyai.playing.stopping import PRECISION_METRICS as METRICS
+from pytest_babyai.playing.stopping import Precision, parse_precision
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_babyai.playing.stopping import Precision, PrecisionStop, VariantPrecision, seed_by_seed
 from pytest_babyai.records import EpisodeSpec
-from pytest_babyai.playing.stopping import PrecisionStop, VariantPrecision, seed_by_seed
-from pytest_babyai.playing.stopping import Precision
 from pytest_babyai.statistics.sequential import confidence_sequence
 from tests.unit.reporting.reporting_samples import failure, result, solved
 

@@ -180,7 +180,8 @@ def test_lines_of_the_reference_are_coloured_by_their_verdict() -> None:
 
 
 def test_another_metric_can_be_told() -> None:
-    assert next(reference_lines(comparison(), "steps")).text == "Δ steps against baseline main (95 %, Holm over 4 variants):"
+    first = next(reference_lines(comparison(), "steps", width=100))
+    assert first.text == "Δ steps against baseline main (95 %, Holm over 4 variants):"
 
 
 def test_nothing_to_compare_has_no_lines() -> None:

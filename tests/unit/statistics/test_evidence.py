@@ -222,7 +222,7 @@ def test_there_is_no_percentage_of_nothing() -> None:
 
 
 def test_repeats_of_a_pair_are_averaged() -> None:
-    twice = {pair: (0.0, 1.0) for pair in by_seed(*[0.0] * 8)}
+    twice = dict.fromkeys(by_seed(*([0.0] * 8)), (0.0, 1.0))
     found = difference_evidence(twice, by_seed(*[0.5] * 8), low=0, high=1)
     assert (found.estimate, found.num_values) == (0.0, 8)
 

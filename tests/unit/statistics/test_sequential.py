@@ -16,12 +16,12 @@ from scipy import stats
 from pytest_babyai.errors import StatisticsError
 from pytest_babyai.statistics import clustered_sem, t_interval
 from pytest_babyai.statistics.sequential import (
-    conditional_power,
-    nominal_alphas,
-    planned_looks,
     MAX_VALUES,
+    conditional_power,
     confidence_sequence,
+    nominal_alphas,
     num_values_needed,
+    planned_looks,
 )
 
 if TYPE_CHECKING:
