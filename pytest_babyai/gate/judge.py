@@ -29,7 +29,7 @@ import functools
 import math
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from pytest_babyai.errors import StatisticsError
 from pytest_babyai.gate import reasons
@@ -136,10 +136,8 @@ def unjudged(rule: Rule, reason: str) -> GateResult:
     return GateResult(rule, rule.variant, rule.task, outcome, reason)
 
 
-def settled(
-    result: GateResult, inconclusive: Literal["pass", "skip", "fail"] = "skip"
-) -> GateOutcome:
-    """Returns the outcome of a gate under ``--babyai-inconclusive``."""
+def settled(result: GateResult, inconclusive: str = "skip") -> GateOutcome:
+    """Returns the outcome of a gate under ``--babyai-inconclusive``: pass, skip or fail."""
     if result.outcome is not GateOutcome.INCONCLUSIVE or inconclusive == "skip":
         return result.outcome
     return GateOutcome.PASSED if inconclusive == "pass" else GateOutcome.FAILED

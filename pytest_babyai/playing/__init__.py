@@ -1,1 +1,1 @@
-"""Playing: which episodes start, in which order, and when there is enough."""
+"""Playing episodes: one after another, many at a time, within bounds; nothing here knows pytest."""

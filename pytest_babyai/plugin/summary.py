@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_babyai.errors import UsageError
-from pytest_babyai.plugin.reports import ATTRIBUTE, resume_command
+from pytest_babyai.plugin.outcomes import ATTRIBUTE, resume_command
 from pytest_babyai.reporting.comparison import comparison_lines, gate_lines, reference_lines
 from pytest_babyai.reporting.episodes import counts_lines
 from pytest_babyai.reporting.numbers import count_of, symbols_for
@@ -16,41 +16,40 @@ from pytest_babyai.reporting.terminal import WARNING_STYLE, Line, summary_lines,
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
-    from pytest_babyai.plugin.session import EpisodeSession
+    from pytest_babyai.plugin.state import State
     from pytest_babyai.reporting.results import RunReport
 
 
 class SummaryHooks:
     """Prints what the episodes came to."""
 
-    def __init__(self, session: EpisodeSession) -> None:
-        self._session = session
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Gathers a report's episode."""
-        self._session.collect(report)
+    def __init__(self, state: State) -> None:
+        self._state = state
 
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, exitstatus: int
     ) -> None:
         """Prints the tables; where no episode was reported, how to go on if that was too early."""
         is_interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
-        may_go_on = is_interrupted and self._session.journal is not None
-        if not (self._session.episodes or may_go_on):
+        if self._state.error is not None:
             return
-        report = self._session.results.report(interrupted=is_interrupted)
-        if self._session.episodes:
+        tally, player = self._state.tally, self._state.player
+        may_go_on = is_interrupted and player is not None and player.journal is not None
+        if not (tally.episodes or may_go_on):
+            return
+        report = tally.report(interrupted=is_interrupted)
+        if tally.episodes:
             self._print_tables(terminalreporter, report)
         for text in self._journal_lines(report):
             terminalreporter.write_line(text)
 
     def _print_tables(self, terminalreporter: pytest.TerminalReporter, report: RunReport) -> None:
-        writer = self._session.config.get_terminal_writer()
+        writer = self._state.config.get_terminal_writer()
         width, symbols = writer.fullwidth, symbols_for(_encoding(writer))
         verbosity = terminalreporter.verbosity
         terminalreporter.section("BabyAI episodes", sep="=")
         how: dict[str, Any] = {"width": width, "symbols": symbols}
-        between = self._session.results.compared.between_variants
+        between = self._state.tally.compared.between_variants
         for line in summary_lines(report, comparison=between, verbosity=verbosity, **how):
             terminalreporter.write_line(line.text, **line.style)
         for line in self._decision_lines(verbosity, how):
@@ -59,12 +58,12 @@ class SummaryHooks:
             terminalreporter.write_line(text)
 
     def _decision_lines(self, verbosity: int, how: dict[str, Any]) -> Iterator[Line]:
-        results, run = self._session.results, self._session.run
-        if run is not None and run.controls.early_stop is not None:
+        tally, player = self._state.tally, self._state.player
+        if player is not None and player.controls.early_stop is not None:
             yield from wrapped(
-                run.controls.early_stop.lines(how["symbols"].plus_minus), how["width"]
+                player.controls.early_stop.lines(how["symbols"].plus_minus), how["width"]
             )
-        compared = results.compared
+        compared = tally.compared
         if (between := compared.between_variants) and between.variants:
             yield Line("")
             yield from reference_lines(between, **how)
@@ -76,30 +75,39 @@ class SummaryHooks:
             if against is not None:
                 yield Line("")
                 yield from comparison_lines(against, notes=notes, verbosity=verbosity, **how)
-        if judged := results.judged():
+        if judged := tally.judged():
             yield Line("")
             yield from gate_lines(judged, **how)
 
     def _journal_lines(self, report: RunReport) -> Iterator[str]:
-        yield from self._session.run.controls.notes() if self._session.run else ()
-        if (link := self._session.store_link) is not None:
-            yield from link.lines(self._session.run_id)
-        journal = self._session.journal
-        if journal is None:
+        yield from self._state.notices
+        player = self._state.player
+        if player is None:
             return
-        run_id = journal.log.run_id
-        if reused := journal.reused_ids & self._session.episodes.keys():
+        yield from player.controls.notes()
+        if player.link is not None:
+            yield from player.link.lines(player.run_id)
+        if player.journal is None:
+            return
+        run_id = player.run_id
+        reported = {each.outcome.episode_id for each in report.episodes}
+        if reused := player.journal.reused_ids & reported:
             yield f"{count_of(len(reused), 'episode')} played before, and not played again"
+        if player.journal.spent is not None:
+            yield f"consumed by all sessions of the run: {player.journal.log.spent()}"
+        if problems := player.journal.problems:
+            lines = count_of(len(problems), "damaged line")
+            yield f"WARNING: {lines} in the journal, not counted as played: {problems[0]}"
         yield f"run {run_id}; see it with: python -m pytest_babyai show {run_id}"
         if len(report.episodes) < report.num_selected:
-            yield f"go on with: {resume_command(self._session.config, run_id)}"
+            yield f"go on with: {resume_command(self._state.config, run_id)}"
 
 
 class TrimHooks:
     """Keeps all but the first failed episodes out of pytest's own sections."""
 
-    def __init__(self, session: EpisodeSession) -> None:
-        self._session = session
+    def __init__(self, state: State) -> None:
+        self._state = state
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(
@@ -107,7 +115,7 @@ class TrimHooks:
     ) -> Generator[None, None, None]:
         """Hides reports while the sections are printed; counts and exit code keep them."""
         try:
-            num_shown = self._session.selection.settings.details
+            num_shown = self._state.plan.settings.details
         except UsageError:
             return (yield)
         stats: dict[str, list[Any]] = terminalreporter.stats
