@@ -164,5 +164,3 @@ def test_variants_are_compared_with_the_first(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         ["* success % against variant baseline (95 %):", "  history *undecided"]
     )
-        ["* success % against variant baseline (95 %):", "  history *undecided"]
-    )
