@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_babyai.gateway.configuration import GatewayConfiguration
+    from pytest_babyai.playing.stopping import Decisions, Precision
     from pytest_babyai.records import PlannedEpisode
-    from pytest_babyai.scheduling.precision import Precision
     from pytest_babyai.settings.model import Settings
 
 
@@ -31,6 +31,7 @@ class RunSpec:
         store_dir: Directory of the embedded store, None without one.
         nodeids: What is to be played, and the name of who asked for it first.
         precision: How precisely a variant has to be known before no more of it is played.
+        decisions: What stops a variant once it is decided; None for nothing.
         command_line: Arguments as typed.
     """
 
@@ -42,6 +43,7 @@ class RunSpec:
     nodeids: Mapping[PlannedEpisode, str]
     store_dir: Path | None = None
     precision: Precision | None = None
+    decisions: Decisions | None = None
     command_line: tuple[str, ...] = field(default=())
 
     @property

@@ -14,8 +14,8 @@ from pytest_babyai.gateway.configuration import check_rule_models, read_configur
 from pytest_babyai.gateway.inference import TRAIN_SEEDS
 from pytest_babyai.gateway.toml_files import find_files
 from pytest_babyai.playing.run_spec import RunSpec
+from pytest_babyai.playing.stopping import parse_precision
 from pytest_babyai.project import CONFIG, find_config, packaged
-from pytest_babyai.scheduling.precision import parse_precision
 from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE, STORE_DIRECTORY, TEACHER
 from pytest_babyai.settings.sources import (
     SETTINGS_FILE,
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_babyai.gateway.configuration import GatewayConfiguration
+    from pytest_babyai.playing.stopping import Precision
     from pytest_babyai.records import PlannedEpisode
-    from pytest_babyai.scheduling.precision import Precision
     from pytest_babyai.settings.model import Settings
 
     PathOf = Callable[[str, str | Path], Path]

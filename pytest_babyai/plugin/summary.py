@@ -49,7 +49,8 @@ class SummaryHooks:
         verbosity = terminalreporter.verbosity
         terminalreporter.section("BabyAI episodes", sep="=")
         how: dict[str, Any] = {"width": width, "symbols": symbols}
-        for line in summary_lines(report, verbosity=verbosity, **how):
+        between = self._state.tally.compared.between_variants
+        for line in summary_lines(report, comparison=between, verbosity=verbosity, **how):
             terminalreporter.write_line(line.text, **line.style)
         for line in self._decision_lines(verbosity, how):
             terminalreporter.write_line(line.text, **line.style)

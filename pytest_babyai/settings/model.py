@@ -255,11 +255,36 @@ class Settings:
         "difference in success, progression or return that does not matter (default: 0.05)",
         ini_type="float",
     )
+    primary: str = _setting(
+        "success",
+        values.one_of("success", "progression", "return", "efficiency", "steps"),
+        "METRIC",
+        "the metric whose verdicts count (default: success); those of others are exploratory",
+    )
+    inconclusive: str = _setting(
+        "skip",
+        values.one_of("pass", "skip", "fail"),
+        "pass|skip|fail",
+        "what becomes of a gate that is neither surely bad nor surely good (default: skip)",
+    )
+    references: tuple[str, ...] = _setting(
+        (),
+        values.names,
+        "NAMES",
+        "shown beside the variants without asking a model: 'expert', 'random', or both",
+    )
     save: str | None = _setting(
         None,
         values.text,
         "NAME|PATH",
         "bless the run: write it as a baseline, meant to be committed",
+    )
+    save_errors: str = _setting(
+        "off",
+        values.switch,
+        "on|off",
+        "bless a run although some of its episodes are errors (default: off)",
+        bare="on",
     )
     until: str | None = _setting(
         None,
@@ -267,6 +292,13 @@ class Settings:
         "±P",
         "stop a variant when its success is known this well, such as '±0.05' or "
         "'progression±0.05@90%'",
+    )
+    decide: str = _setting(
+        "off",
+        values.switch,
+        "on|off",
+        "stop a variant as soon as its gates and comparisons are decided (default: off)",
+        bare="on",
     )
     html: Path | None = _setting(
         None, values.path, "FILE", "write a report with charts and replays, one file for offline"

@@ -29,17 +29,17 @@ ROOMS = {
     "statistics": FOUNDATION,
     "environment": FOUNDATION | {"settings"},
     "store": FOUNDATION | {"settings", "child_process", "private_files"},
+    "metrics": FOUNDATION | {"environment"},
     "gateway": FOUNDATION | {"settings", "retries", "store", "project"},
     "offline": FOUNDATION | {"child_process"},
     "retries": FOUNDATION | {"settings"},
-    "scheduling": FOUNDATION | {"settings", "statistics", "gateway"},
     "journal": FOUNDATION | {"settings", "statistics"},
-    "gate": FOUNDATION | {"settings", "statistics"},
-    "reporting": FOUNDATION | {"settings", "statistics", "gate", "journal"},
+    "gate": FOUNDATION | {"settings", "statistics", "metrics", "journal"},
+    "reporting": FOUNDATION | {"settings", "statistics", "metrics", "gate", "journal", "playing"},
     "finetuning": FOUNDATION | {"settings", "statistics", "environment", "gateway", "journal"},
     "playing": FOUNDATION
     | {"settings", "statistics", "environment", "gateway", "journal", "gate", "offline", "store"}
-    | {"finetuning", "scheduling", "retries", "project"},
+    | {"finetuning", "metrics", "retries", "project"},
     "api": FOUNDATION | {"settings", "environment", "playing", "reporting"},
 }
 

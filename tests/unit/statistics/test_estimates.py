@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
@@ -11,20 +12,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from pytest_babyai.errors import StatisticsError
 from pytest_babyai.statistics import (
     Estimate,
     clustered_sem,
-    design_effect,
     estimate,
     mean,
+    pass_at_k,
+    pass_hat_k,
     sem,
     t_interval,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 numbers = st.floats(-1e6, 1e6)
 clustered = st.lists(st.tuples(numbers, st.integers(0, 4)), min_size=2, max_size=20)
@@ -144,37 +147,6 @@ def test_clustered_sem_ignores_order(pairs: list[tuple[float, int]]) -> None:
     assert first == (None if second is None else pytest.approx(second, rel=1e-9, abs=1e-6))
 
 
-def test_design_effect_of_copies_is_their_number() -> None:
-    values = [0.0, 1.0, 0.0, 1.0, 1.0, 0.0] * 50
-    clusters = list(range(300))
-    copies = design_effect(values * 3, clusters * 3)
-    assert copies == pytest.approx(3 * (1 - 1 / 900) / (1 - 1 / 300))
-
-
-def test_design_effect_of_independent_values_is_one() -> None:
-    assert design_effect([0.0, 1.0, 1.0], [1, 2, 3]) == 1.0
-
-
-def test_design_effect_is_never_below_one() -> None:
-    assert design_effect([0.0, 1.0, 0.0, 1.0], [7, 7, 8, 8]) == 1.0
-
-
-def test_design_effect_of_equal_independent_values_is_one() -> None:
-    assert design_effect([1.0, 1.0, 1.0], [1, 2, 3]) == 1.0
-
-
-def test_design_effect_of_one_cluster_is_its_size() -> None:
-    assert design_effect([0.0, 1.0, 1.0], [7, 7, 7]) == 3.0
-
-
-def test_design_effect_of_nothing_is_one() -> None:
-    assert design_effect([], []) == 1.0
-
-
-def test_design_effect_without_spread_counts_clusters() -> None:
-    assert design_effect([1.0] * 6, [1, 1, 1, 2, 2, 2]) == 3.0
-
-
 def test_clustered_intervals_cover_95_percent_where_naive_ones_do_not() -> None:
     random = np.random.default_rng(2024)
     num_runs, num_seeds, num_tasks = 2_000, 20, 5
@@ -204,3 +176,34 @@ def test_default_table_needs_no_scientific_library() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("num_solved", "num_tries", "k"), [(0, 4, 2), (1, 4, 2), (3, 5, 3), (5, 5, 1)]
+)
+def test_pass_at_k_and_pass_hat_k_are_shares_of_all_draws(
+    num_solved: int, num_tries: int, k: int
+) -> None:
+    tries = [number < num_solved for number in range(num_tries)]
+    draws = list(itertools.combinations(tries, k))
+    assert pass_at_k(num_solved, num_tries, k) == pytest.approx(np.mean([any(d) for d in draws]))
+    assert pass_hat_k(num_solved, num_tries, k) == pytest.approx(np.mean([all(d) for d in draws]))
+
+
+@pytest.mark.parametrize("estimator", [pass_at_k, pass_hat_k])
+def test_repeats_estimate_the_chance_of_k_tries_without_bias(
+    estimator: Callable[[int, int, int], float],
+) -> None:
+    # The expectation over all numbers of successes, which scipy weighs.
+    chances = stats.binom.pmf(range(7), 6, 0.3)
+    expected = sum(chance * estimator(c, 6, 2) for c, chance in enumerate(chances))
+    truth = 1 - 0.7**2 if estimator is pass_at_k else 0.3**2
+    assert expected == pytest.approx(truth)
+
+
+@pytest.mark.parametrize(
+    ("num_solved", "num_tries", "k"), [(1, 2, 3), (3, 2, 1), (-1, 2, 1), (0, 2, 0)]
+)
+def test_impossible_tries_are_refused(num_solved: int, num_tries: int, k: int) -> None:
+    with pytest.raises(StatisticsError):
+        pass_at_k(num_solved, num_tries, k)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_babyai.playing.stopping import Precision, PrecisionStop, VariantPrecision, seed_by_seed
 from pytest_babyai.records import EpisodeSpec
-from pytest_babyai.scheduling.early_stop import EarlyStop, VariantPrecision, seed_by_seed
-from pytest_babyai.scheduling.precision import Precision
 from pytest_babyai.statistics.sequential import confidence_sequence
 from tests.unit.reporting.reporting_samples import failure, result, solved
 
@@ -41,8 +40,8 @@ def stop_of(
     planned: Sequence[EpisodeSpec],
     outcomes: Iterable[EpisodeOutcome],
     precision: Precision = WIDE,
-) -> EarlyStop:
-    stop = EarlyStop(precision, planned)
+) -> PrecisionStop:
+    stop = PrecisionStop(precision, planned)
     for outcome in outcomes:
         stop.record(outcome)
     return stop
@@ -77,7 +76,7 @@ def test_repeats_of_a_seed_belong_to_it() -> None:
     planned = [EpisodeSpec("history", "goto", 200)] * 3
 
     assert result_of(planned, played(planned[:2])).num_seeds == 0
-    assert result_of(planned, played(planned)).num_episodes == 3
+    assert result_of(planned, played(planned)).num_seeds == 1
 
 
 def test_seeds_count_in_the_order_of_the_plan() -> None:
@@ -95,7 +94,7 @@ def test_mean_and_interval_are_those_of_whole_seeds() -> None:
     means = [float(seed % 4 > 0) for seed in range(200, 208)]
     assert found.mean == 0.75
     assert found.interval == confidence_sequence(means, half_width=0.2, horizon=8)
-    assert found.half_width == (found.interval.high - found.interval.low) / 2
+    assert found.interval.half_width == (found.interval.high - found.interval.low) / 2
 
 
 def test_it_stops_at_the_first_look_that_is_narrow_enough() -> None:
@@ -104,7 +103,7 @@ def test_it_stops_at_the_first_look_that_is_narrow_enough() -> None:
     found = result_of(planned, played(planned))
 
     assert found.is_reached
-    assert found.half_width <= 0.2
+    assert found.interval.half_width <= 0.2
     before = played(s for s in planned if s.seed < 200 + found.num_seeds - 1)
     assert not result_of(planned, before).is_reached
 
@@ -162,7 +161,7 @@ def test_a_seed_with_an_error_is_left_out() -> None:
 
     found = result_of(planned, outcomes)
 
-    assert (found.num_seeds, found.num_left_out, found.num_episodes) == (3, 1, 6)
+    assert (found.num_seeds, found.num_left_out) == (3, 1)
     assert found.mean == pytest.approx(2 / 3)
 
 
@@ -199,7 +198,7 @@ def test_a_line_tells_of_a_variant_that_stopped() -> None:
     low, high = 100 * found.interval.low, 100 * found.interval.high
     assert found.line() == (
         f"history: stopped after {found.num_seeds} of 100 seeds, "
-        f"success {100 * (found.mean or 0):.1f} % ±{100 * found.half_width:.1f} "
+        f"success {100 * (found.mean or 0):.1f} % ±{100 * found.interval.half_width:.1f} "
         f"[{low:.1f}, {high:.1f}] (95 % confidence sequence over {found.num_looks} looks)"
     )
 

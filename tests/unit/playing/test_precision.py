@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_babyai.scheduling.precision import METRICS, Precision, parse_precision
-from tests.unit.reporting.reporting_samples import result, solved
+from pytest_babyai.playing.stopping import PRECISION_METRICS as METRICS
+from pytest_babyai.playing.stopping import Precision, parse_precision
 
 
 @pytest.mark.parametrize(
@@ -66,11 +66,3 @@ def test_what_is_none_is_told(text: object, problem: str) -> None:
 )
 def test_a_precision_is_written_as_it_is_read(precision: Precision) -> None:
     assert parse_precision(str(precision)) == precision
-
-
-def test_the_value_of_an_episode_is_the_metric() -> None:
-    half = result(progression=0.5)
-
-    assert Precision("success").value_of(half) == 0.0
-    assert Precision("progression").value_of(half) == 0.5
-    assert Precision("success").value_of(solved()) == 1.0

@@ -7,16 +7,21 @@ import math
 import random
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from pytest_babyai.errors import StatisticsError
 from pytest_babyai.statistics import clustered_sem, t_interval
 from pytest_babyai.statistics.sequential import (
     MAX_VALUES,
+    conditional_power,
     confidence_sequence,
+    nominal_alphas,
     num_values_needed,
+    planned_looks,
 )
 
 if TYPE_CHECKING:
@@ -271,3 +276,38 @@ def test_it_costs_about_twice_the_values_of_an_interval_looked_at_once() -> None
     ratio = sum(needed) / len(needed) / (1.96**2 * variance / half_width**2)
 
     assert 1.5 < ratio < 2.5
+
+
+def test_looks_are_blocks_and_the_end() -> None:
+    assert planned_looks(100) == tuple(range(10, 101, 10))
+    assert planned_looks(20) == (4, 6, 8, 10, 12, 14, 16, 18, 20)
+    assert planned_looks(3) == (3,)
+
+
+def test_a_single_look_spends_all() -> None:
+    assert nominal_alphas(0.05, (20,)) == (0.05,)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 3])
+def test_looking_at_all_of_them_errs_as_rarely_as_promised(alpha: float) -> None:
+    looks = planned_looks(100)
+    alphas = np.array(nominal_alphas(alpha, looks))
+    steps = np.random.default_rng(83).normal(size=(200_000, len(looks)))
+    scores = np.abs(steps.cumsum(axis=1)) / np.sqrt(np.arange(1, len(looks) + 1))
+    crossed = (2 * stats.norm.sf(scores) <= alphas).any(axis=1).mean()
+    assert crossed == pytest.approx(0.95 * alpha, rel=0.03)
+
+
+def test_the_first_looks_spend_the_least() -> None:
+    alphas = nominal_alphas(0.05, planned_looks(100))
+    assert list(alphas) == sorted(alphas)
+    assert alphas[0] < 0.002
+    assert alphas[-1] > 0.035
+
+
+def test_conditional_power_is_what_simulation_finds() -> None:
+    time, z, alpha, final = 0.6, 0.4, 0.05, 0.04
+    drift = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(0.8)
+    rest = np.random.default_rng(84).normal(drift * 0.4, math.sqrt(0.4), 200_000)
+    reached = (z * math.sqrt(time) + rest >= stats.norm.ppf(1 - final / 2)).mean()
+    assert conditional_power(z, time, alpha, final) == pytest.approx(reached, abs=0.005)
