@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_babyai.gate import GateOutcome
+from pytest_babyai.statistics import detectable_difference, difference_evidence
 from tests.benchmarks import honesty
 from tests.benchmarks.honesty import OWN, SHARED
 
@@ -87,7 +88,7 @@ def test_a_gate_without_clusters_would_fail_too_often() -> None:
         values = honesty.outcomes(rng, (0.5, 0.5), 20, effects=OWN).reshape(2, -1)
         # Every episode a seed of its own: what ignoring the clusters comes to.
         first, second = ({("goto", i): (v,) for i, v in enumerate(row.tolist())} for row in values)
-        found = honesty.difference_evidence(first, second, low=0, high=1).interval()
+        found = difference_evidence(first, second, low=0, high=1).interval()
         assert found is not None
         num_failed += not found.low <= 0 <= found.high
     assert num_failed / NUM_RUNS > 0.1
@@ -95,7 +96,7 @@ def test_a_gate_without_clusters_would_fail_too_often() -> None:
 
 def test_alpha_spending_keeps_its_promises() -> None:
     num_runs, most = 20_000, 40
-    effect = honesty.detectable_difference(0.3 / math.sqrt(most), most)
+    effect = detectable_difference(0.3 / math.sqrt(most), most)
 
     def share(truth: float, method: str) -> tuple[float, float, float]:
         differences = np.random.default_rng(8).normal(truth, 0.3, (num_runs, most))

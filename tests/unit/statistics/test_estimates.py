@@ -195,7 +195,7 @@ def test_repeats_estimate_the_chance_of_k_tries_without_bias(
     estimator: Callable[[int, int, int], float],
 ) -> None:
     # The expectation over all numbers of successes, which scipy weighs.
-    chances = stats.binom.pmf(range(7), 6, 0.3)
+    chances = [float(stats.binom.pmf(c, 6, 0.3)) for c in range(7)]
     expected = sum(chance * estimator(c, 6, 2) for c, chance in enumerate(chances))
     truth = 1 - 0.7**2 if estimator is pass_at_k else 0.3**2
     assert expected == pytest.approx(truth)
