@@ -19,10 +19,10 @@ CHILD = f"{PARENT}_sft"
 
 
 @pytest.mark.babyai_analysis
-@pytest.mark.parametrize("rule", [f"{CHILD}:success<-0.05", f"{CHILD}:return<-0.05"])
+@pytest.mark.parametrize("rule", [f"{CHILD}:success<-0.05!", f"{CHILD}:return<-0.05!"])
 def test_fine_tuned_variant_is_not_worse(babyai_results: pd.DataFrame, rule: str) -> None:
-    """Fails if the whole 95 % interval of the change lies below -0.05."""
+    """Fails unless the whole 95 % interval of the change lies above -0.05."""
     if not {PARENT, CHILD} <= set(babyai_results["variant"]):
         pytest.skip(f"{CHILD} and {PARENT} were not both played")
     (result,) = judge(babyai_results, rule, reference=PARENT)
-    assert result.outcome != "failed", result.reason
+    assert result.outcome == "passed", result.reason

@@ -59,6 +59,22 @@ class ChildProcess:
         """Its process id."""
         return self._process.pid
 
+    def wait(self) -> None:
+        """Waits for its end."""
+        self._process.wait()
+
+    def ending(self) -> str:
+        """Returns how it ended: ``exit code 1``, or ``signal 9``."""
+        code = self._process.wait()
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def close(self) -> None:
+        """Lets go of one that has ended."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                with suppress(OSError):
+                    pipe.close()
+
     def stop(self, timeout_s: float, *, kill: bool = True) -> None:
         """Lets it end, and waits for that, unless it says another line: then it goes on.
 

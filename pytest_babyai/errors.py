@@ -5,7 +5,8 @@ BabyAIError
 ├── UsageError                      something the user can put right; its text is one line
 │   ├── SettingsError               an option, ini value, YAML entry or marker argument
 │   ├── ConfigurationError          a TensorZero file: TOML, template, schema, model definition
-│   ├── CredentialsError            an API key is missing
+│   ├── CredentialsError            an API key is missing or refused
+│   │   └── QuotaError              the provider's account has no credit left
 │   ├── UnknownTaskError            no such BabyAI task
 │   ├── EnvironmentUnavailableError the chosen environment is not installed
 │   ├── ServerStartError            the offline model server, or the embedded store, did not start
@@ -13,6 +14,7 @@ BabyAIError
 │   ├── JournalError                a run's journal cannot be written or read
 │   ├── BaselineError               a baseline cannot be read, written or compared with
 │   └── RuleError                   a gate's rule is no rule, or names what there is not
+├── ContextOverflowError            the prompt no longer fits the model's context
 ├── NotStartedError                 an episode was not begun: the run starts nothing more
 └── InfrastructureError             an episode could not be played; never a score
     ├── RateLimitError              the provider kept answering 429
@@ -20,6 +22,7 @@ BabyAIError
     ├── EpisodeTimeoutError         the episode was not over in time
     ├── ProviderError               the provider failed: 5xx, refused, reset, not an API answer
     ├── GatewayError                the TensorZero gateway itself failed
+    │   └── StoreError              the store could not be asked, or answered nonsense
     └── EnvironmentFailureError     the environment raised
 ```
 """
@@ -49,7 +52,11 @@ class ConfigurationError(UsageError):
 
 
 class CredentialsError(UsageError):
-    """An API key that the chosen model needs is not set."""
+    """An API key that the chosen model needs is not set, or the provider refuses it."""
+
+
+class QuotaError(CredentialsError):
+    """The provider's account has no credit left; asking again cannot help."""
 
 
 class UnknownTaskError(UsageError, ValueError):
@@ -78,6 +85,10 @@ class BaselineError(UsageError):
 
 class RuleError(UsageError):
     """A gate's rule is no rule, or names a metric, variant or task that there is not."""
+
+
+class ContextOverflowError(BabyAIError):
+    """The prompt no longer fits the model's context: the episode ends there, and is scored."""
 
 
 class NotStartedError(BabyAIError):
@@ -143,6 +154,12 @@ class GatewayError(InfrastructureError):
     """The TensorZero gateway could not be reached or failed by itself."""
 
     kind = "gateway"
+
+
+class StoreError(GatewayError):
+    """The store could not be asked, refused, or answered with something that is no answer."""
+
+    kind = "store"
 
 
 class EnvironmentFailureError(InfrastructureError):

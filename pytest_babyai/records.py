@@ -97,6 +97,8 @@ class AnswerStatus(str, enum.Enum):
     """It parsed, yet named no known action; "go forward" was executed."""
     UNPARSABLE = "unparsable"
     """It did not parse; "go forward" was executed."""
+    CUT_OFF = "cut_off"
+    """It reached the limit of tokens before it named an action; "go forward" was executed."""
     FALLBACK = "fallback"
     """No answer came, and the user asked for a random legal action instead."""
 
@@ -117,6 +119,10 @@ class Step:
         usage: Tokens and cost of this inference; a cached one costs nothing.
         inference_id: The gateway's id of the inference, None for a fallback.
         cached: Whether the answer came from a cache, and nothing was asked of the model.
+        finish_reason: Why the model stopped, such as ``"length"`` where it was cut off; None where
+            it was not told.
+        reasoning: What the provider's reasoning channel said, beside the answer; None for nothing.
+        model: The model that answered, as the provider names it; None where it was not told.
     """
 
     observation: str
@@ -130,6 +136,9 @@ class Step:
     usage: Usage
     inference_id: str | None = None
     cached: bool = False
+    finish_reason: str | None = None
+    reasoning: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +154,7 @@ class EpisodeResult:
         episode_return: Sum of the rewards.
         num_steps: Steps played; ``steps`` may be dropped to save memory, this stays.
         terminated: The task ended by itself.
-        truncated: The step limit was reached.
+        truncated: The step limit was reached, or the prompt no longer fitted the model's context.
         usage: Sum over all steps.
         failed_candidates: Answers that named no known action or did not parse, in order.
         num_fallbacks: Steps on which a random action stood in for a failed request.
@@ -155,6 +164,7 @@ class EpisodeResult:
         steps: The trajectory.
         layout_fingerprint: Hash of the level and its mission, None if the environment gave none.
         num_cached: Steps whose answer came from a cache.
+        models: The models that answered, as their providers name them, the first one first.
     """
 
     spec: EpisodeSpec
@@ -175,6 +185,7 @@ class EpisodeResult:
     steps: tuple[Step, ...] = ()
     layout_fingerprint: str | None = None
     num_cached: int = 0
+    models: tuple[str, ...] = ()
 
     @property
     def success(self) -> bool:
@@ -271,6 +282,7 @@ def outcome_from_record(record: dict[str, Any]) -> EpisodeOutcome:
     if kind == "failure":
         return EpisodeFailure(**fields)
     fields["failed_candidates"] = tuple(fields["failed_candidates"])
+    fields["models"] = tuple(fields.get("models", ()))
     return EpisodeResult(**fields)
 
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_babyai.errors import InfrastructureError
+from pytest_babyai.errors import InfrastructureError, RateLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -47,12 +47,15 @@ class RetryPolicy:
         initial_backoff_s: Longest wait after the first failure.
         max_backoff_s: Longest wait ever drawn.
         max_retry_after_s: A provider that asks for a longer wait than this is not asked again.
+        extra_rate_limit_attempts: More tries of a request that the provider refused for its rate,
+            where there are retries at all: with the waits between them some two minutes.
     """
 
     max_attempts: int = 5
     initial_backoff_s: float = 1.0
     max_backoff_s: float = 30.0
     max_retry_after_s: float = 120.0
+    extra_rate_limit_attempts: int = 4
 
     def wait_s(
         self, num_failures: int, error: InfrastructureError, jitter: Callable[[], float]
@@ -66,7 +69,10 @@ class RetryPolicy:
         """
         requested_s = error.retry_after_s or 0.0
         hopeless = not error.retryable or requested_s > self.max_retry_after_s
-        if hopeless or num_failures >= self.max_attempts:
+        max_attempts = self.max_attempts
+        if isinstance(error, RateLimitError) and max_attempts > 1:
+            max_attempts += self.extra_rate_limit_attempts
+        if hopeless or num_failures >= max_attempts:
             return None
         # Doubling stops before it could overflow; the cap is long reached.
         ceiling_s = self.initial_backoff_s * 2.0 ** min(num_failures - 1, 64)
@@ -79,6 +85,7 @@ async def with_retries(
     clock: Clock,
     *,
     on_retry: Callable[[], None],
+    on_rate_limit_wait: Callable[[float], None] = lambda _: None,
 ) -> Answer:
     """Calls ``ask`` until it answers or ``policy`` gives up.
 
@@ -87,6 +94,7 @@ async def with_retries(
         policy: When to ask again.
         clock: Its ``sleep`` and ``jitter`` make the waits.
         on_retry: Called before each wait.
+        on_rate_limit_wait: Called before each wait for a rate limit, with its seconds.
 
     Raises:
         InfrastructureError: The last failure.
@@ -101,5 +109,7 @@ async def with_retries(
             if wait_s is None:
                 error.num_attempts = num_failures
                 raise
+            if isinstance(error, RateLimitError):
+                on_rate_limit_wait(wait_s)
         on_retry()
         await clock.sleep(wait_s)

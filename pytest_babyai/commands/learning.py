@@ -7,18 +7,19 @@ import os
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from pytest_babyai.commands.options import PATH, config_option, refuse_several, root_option
+from pytest_babyai.commands.places import run_of
 from pytest_babyai.errors import SettingsError
 from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE, STORE_DIRECTORY, TEACHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-    from types import SimpleNamespace
 
     from pytest_babyai.environment import Environment
     from pytest_babyai.finetuning.curation import Curated
@@ -115,13 +116,14 @@ class Curation:
                 yield stored
             return
         from pytest_babyai.finetuning.sources import RunSource
-        from pytest_babyai.journal import RUNS_DIRECTORY, open_run
 
         if self.run or self.store or self.clickhouse_url:
             raise SettingsError(
                 f"--run, --store and --clickhouse-url go with {STORE!r}, not with run {source!r}"
             )
-        yield RunSource(open_run(self.root / RUNS_DIRECTORY, source), configuration, self.variant)
+        yield RunSource(
+            run_of(SimpleNamespace(root=self.root), source), configuration, self.variant
+        )
 
     @contextmanager
     def _stored(self, configuration: GatewayConfiguration) -> Iterator[EpisodeSource]:
@@ -138,8 +140,8 @@ class Curation:
     @contextmanager
     def _clickhouse(self) -> Iterator[tuple[str, str]]:
         """Yields the URL of the store, and its name without a password."""
-        from pytest_babyai.gateway.store import EmbeddedStore
-        from pytest_babyai.gateway.store_failures import public_url
+        from pytest_babyai.gateway.credentials import public_url
+        from pytest_babyai.store.embedded import EmbeddedStore
 
         named = None if self.store else os.environ.get(CLICKHOUSE_VARIABLE)
         if url := self.clickhouse_url or named:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_babyai.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from types import SimpleNamespace
 
     from pytest_babyai.gate import RunSnapshot
@@ -101,10 +101,10 @@ def side_of(chosen: SimpleNamespace, name: str) -> Side:
     Raises:
         UsageError: There is neither, or it cannot be read.
     """
-    from pytest_babyai.gate import find_baseline, load_baseline
+    from pytest_babyai.gate import find_baseline, is_baseline_path, load_baseline
 
     text, directory = getattr(chosen, name), _baselines(chosen)
-    is_name = Path(text).name == text and not text.endswith(".json")
+    is_name = not is_baseline_path(text)
     log = _named_run(journal_of(chosen), text, directory) if is_name else None
     if log is not None:
         return run_side(log)
@@ -114,15 +114,16 @@ def side_of(chosen: SimpleNamespace, name: str) -> Side:
 
 def _named_run(root: Path, text: str, baselines: Path) -> RunLog | None:
     """Returns the run that a word means, None where it is the name of a baseline."""
+    from pytest_babyai.gate import baseline_names
     from pytest_babyai.journal import LATEST, open_run
 
     names = sorted(path.name for path in root.glob("*") if path.is_dir())
     matches = [name for name in names if name.startswith(text) or name.endswith(text)]
-    blessed = sorted(path.stem for path in baselines.glob("*.json"))
+    blessed = baseline_names(baselines)
     if text in blessed and matches and text not in matches:
         raise SettingsError(
             f"{text!r} is part of run {matches[-1]} and the name of a baseline; write the whole "
-            f"id, or {baselines / text}.json"
+            f"id, or the path of the baseline in {baselines}"
         )
     if matches or (text == LATEST and names):
         return open_run(root, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pytest_babyai.commands.options import (
     with_options,
 )
 from pytest_babyai.commands.places import run_of
-from pytest_babyai.errors import SettingsError
+from pytest_babyai.errors import InfrastructureError, SettingsError
 from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE
 
 if TYPE_CHECKING:
@@ -26,14 +27,15 @@ if TYPE_CHECKING:
     from types import SimpleNamespace
 
     from pytest_babyai.gateway.feedback import FeedbackQueue
-    from pytest_babyai.gateway.store_place import StorePlace
     from pytest_babyai.gateway.store_queries import StoreQueries
+    from pytest_babyai.gateway.stored import StorePlace
     from pytest_babyai.journal import RunLog
     from pytest_babyai.journal.feedback_log import FeedbackLog
     from pytest_babyai.records import EpisodeResult
 
 _TIMEOUT_S: Final = 600.0
 _NOT_ALL_SENT: Final = 1
+_ENTRIES_AT_ONCE: Final = 200
 
 
 @click.command(
@@ -59,18 +61,21 @@ def command(chosen: SimpleNamespace) -> Generator[str, None, int]:
         feedback_log = FeedbackLog(log.directory)
         stack.callback(feedback_log.close)
         place = _place(chosen, stack)
-        sent = asyncio.run(record_run(log, feedback_log, place))
+        try:
+            sent = asyncio.run(record_run(log, feedback_log, place))
+        except InfrastructureError as error:
+            raise SettingsError(f"run {log.run_id} is not recorded: {error}") from None
     yield from sent.lines(log.run_id)
     return _NOT_ALL_SENT if sent.num_failed else 0
 
 
 def _place(chosen: SimpleNamespace, stack: ExitStack) -> StorePlace:
-    from pytest_babyai.gateway.store_place import StorePlace
+    from pytest_babyai.gateway.stored import StorePlace
 
     if chosen.gateway_url is not None:
         return StorePlace(gateway_url=chosen.gateway_url)
     if chosen.store is not None:
-        from pytest_babyai.gateway.store import EmbeddedStore
+        from pytest_babyai.store.embedded import EmbeddedStore
 
         if not chosen.store.is_dir():  # a new store knows none of the episodes
             raise SettingsError(f"--store: there is no store in {chosen.store}")
@@ -93,12 +98,16 @@ class Recorded:
         num_sent: Have been recorded now.
         num_failed: Could not be.
         problem: Why one of these could not.
+        num_missing: Inferences of all of them that the store does not have.
+        num_inferences: Inferences of all of them.
     """
 
     num_before: int
     num_sent: int
     num_failed: int
     problem: str | None
+    num_missing: int = 0
+    num_inferences: int = 0
 
     def lines(self, run_id: str) -> Generator[str, None, None]:
         """Yields what is told about it."""
@@ -108,6 +117,10 @@ class Recorded:
         yield f"run {run_id}: feedback of {sent} sent, {self.num_before:,} had been"
         if self.num_failed:
             yield f"{count_of(self.num_failed, 'episode')} could not be recorded: {self.problem}"
+        if self.num_missing:
+            from pytest_babyai.gateway.stored import missing_line
+
+            yield missing_line(self.num_missing, self.num_inferences)
 
 
 async def record_run(log: RunLog, feedback_log: FeedbackLog, place: StorePlace) -> Recorded:
@@ -141,9 +154,33 @@ async def record_run(log: RunLog, feedback_log: FeedbackLog, place: StorePlace) 
         await _send(queue, pending, log.run_id)
         await _complete_evaluations(log, results, store)
     finally:
-        await gateway.close()
-    num_failed = len(pending) - queue.num_sent
-    return Recorded(len(results) - len(pending), queue.num_sent, num_failed, queue.problem)
+        await gateway.close()  # which writes what it has taken
+    await queue.confirm()
+    num_missing, num_inferences = await _missing_inferences(log, store)
+    return Recorded(
+        num_before=len(results) - len(pending),
+        num_sent=queue.num_sent,
+        num_failed=queue.num_failed,
+        problem=queue.problem,
+        num_missing=num_missing,
+        num_inferences=num_inferences,
+    )
+
+
+async def _missing_inferences(log: RunLog, store: StoreQueries | None) -> tuple[int, int]:
+    """Returns how many inferences of a run the store lacks, and how many there are."""
+    from pytest_babyai.gateway.store_queries import ClickHouseStore
+
+    if not isinstance(store, ClickHouseStore):  # a gateway would be asked for each of them
+        return 0, 0
+    num_missing = num_inferences = 0
+    entries = log.entries()
+    while part := list(itertools.islice(entries, _ENTRIES_AT_ONCE)):
+        steps = (step for entry in part for step in entry.outcome.steps)
+        ids = {step.inference_id for step in steps if step.inference_id}
+        num_inferences += len(ids)
+        num_missing += len(ids - await store.stored(sorted(ids)))
+    return num_missing, num_inferences
 
 
 async def _send(queue: FeedbackQueue, results: Sequence[EpisodeResult], run_id: str) -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_babyai.gateway.client import import_tensorzero
-from pytest_babyai.gateway.failures import Scrubber, build_failure
-from pytest_babyai.gateway.observability import with_observability
-from pytest_babyai.gateway.store_failures import (
-    check_clickhouse_url,
+from pytest_babyai.gateway.credentials import check_clickhouse_url, keep_from_proxies, url_secrets
+from pytest_babyai.gateway.failures import (
+    Scrubber,
+    build_failure,
     is_store_failure,
     store_build_failure,
-    url_secrets,
 )
+from pytest_babyai.gateway.observability import with_observability
 from pytest_babyai.gateway.toml_files import tables, values_of
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def embedded_client(
     scrub = Scrubber(url_secrets(clickhouse_url or ""))
     if clickhouse_url is not None:
         check_clickhouse_url(clickhouse_url)
+    keep_from_proxies([clickhouse_url or ""])
     configuration = _without_models(
         with_observability(configuration, has_store=clickhouse_url is not None)
     )

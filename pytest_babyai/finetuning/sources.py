@@ -150,6 +150,7 @@ class RunSource:
         chosen = _chosen_variant(log, {entry.key.variant for entry in entries}, variant)
         self._entries = [entry for entry in entries if entry.key.variant == chosen]
         hashes = _same_templates(log, configuration, chosen)
+        self._function = configuration.function
         self._renderer = ChatRenderer(configuration, chosen)
         self.origin = Origin(
             kind="journal",
@@ -171,7 +172,9 @@ class RunSource:
     def chats(self, prompts: Sequence[PlayedStep]) -> list[Chat]:
         """See `EpisodeSource.chats`."""
         return [
-            self._renderer.chat(inference_arguments(request, NO_CACHE)["input"], answer)
+            self._renderer.chat(
+                inference_arguments(request, NO_CACHE, self._function)["input"], answer
+            )
             for request, answer in prompts
         ]
 
@@ -203,6 +206,9 @@ def _steps(entry: Entry, result: EpisodeResult) -> Iterator[RecordedStep]:
             mission=result.mission,
             observation=step.observation,
             history=history.steps(),
+            step=history.num_steps + 1,
+            max_steps=result.max_steps,
+            last_answer=history.last_answer,
         )
         is_answer = step.status is not AnswerStatus.FALLBACK
         yield RecordedStep(

@@ -1,41 +1,50 @@
 """Gates: pure functions from results, reference and rules to outcomes; baselines to refer to.
 
-`parse_rules` reads rules, `check_rules` finds what would judge nothing, `evaluate_rules` judges.
-`take_snapshot`, `save_baseline` and `load_baseline` keep a run; `check_comparable` refuses another
-one whose levels differ; `compare` tells all differences. Statistics are those of
-`pytest_babyai.statistics`.
+`parse_rules` reads rules, `check_rules` finds what would judge nothing, `evaluate_rules` judges
+and `compare` tells all differences, both on one path. `take_snapshot`, `save_baseline` and
+`load_baseline` keep a run; `check_comparable` refuses another one whose levels differ. Statistics
+are those of `pytest_babyai.statistics`.
 """
 
 from pytest_babyai.gate.baseline import (
     BASELINES_DIRECTORY,
+    RunSnapshot,
+    baseline_names,
     baseline_path,
+    check_comparable,
     find_baseline,
+    is_baseline_path,
     load_baseline,
     save_baseline,
+    take_snapshot,
 )
-from pytest_babyai.gate.comparison import (
+from pytest_babyai.gate.judge import (
     Comparison,
-    MetricComparison,
-    VariantComparison,
-    compare,
-)
-from pytest_babyai.gate.evaluation import (
+    Difference,
     GateOutcome,
     GateResult,
+    MetricComparison,
     Reference,
+    VariantComparison,
+    Verdict,
+    compare,
     evaluate_rules,
+    interval_of,
     planned_gates,
+    settled,
+    unjudged,
+    verdict,
 )
-from pytest_babyai.gate.grammar import parse_rule, parse_rules
-from pytest_babyai.gate.metrics import METRICS, Metric
-from pytest_babyai.gate.rules import Rule, check_rules
-from pytest_babyai.gate.scores import RunScores, ScoredEpisode, UnscoredEpisode
-from pytest_babyai.gate.snapshot import RunSnapshot, check_comparable, take_snapshot
+from pytest_babyai.gate.rules import DEFAULT_LEVEL, Rule, check_rules, parse_rule, parse_rules
+from pytest_babyai.gate.scores import RunScores, metric_values, scored, unscored
+from pytest_babyai.metrics import METRICS, Metric
 
 __all__ = [
     "BASELINES_DIRECTORY",
+    "DEFAULT_LEVEL",
     "METRICS",
     "Comparison",
+    "Difference",
     "GateOutcome",
     "GateResult",
     "Metric",
@@ -44,19 +53,27 @@ __all__ = [
     "Rule",
     "RunScores",
     "RunSnapshot",
-    "ScoredEpisode",
-    "UnscoredEpisode",
     "VariantComparison",
+    "Verdict",
+    "baseline_names",
     "baseline_path",
     "check_comparable",
     "check_rules",
     "compare",
     "evaluate_rules",
     "find_baseline",
+    "interval_of",
+    "is_baseline_path",
     "load_baseline",
+    "metric_values",
     "parse_rule",
     "parse_rules",
     "planned_gates",
     "save_baseline",
+    "scored",
+    "settled",
     "take_snapshot",
+    "unjudged",
+    "unscored",
+    "verdict",
 ]

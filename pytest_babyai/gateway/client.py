@@ -7,43 +7,63 @@ import gc
 import glob
 import os
 import tempfile
+import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import httpx
 
 from pytest_babyai.errors import (
     ConfigurationError,
     GatewayError,
     RequestTimeoutError,
+    SettingsError,
 )
-from pytest_babyai.gateway.backlog import WriteBacklog
-from pytest_babyai.gateway.configuration import ACT_FUNCTION
-from pytest_babyai.gateway.daemon_calls import call_on_daemon
-from pytest_babyai.gateway.failures import Scrubber, build_failure, inference_failure
-from pytest_babyai.gateway.health import check_gateway
-from pytest_babyai.gateway.inference import NO_CACHE
-from pytest_babyai.gateway.observability import build_with_store, with_observability
-from pytest_babyai.gateway.store_failures import (
+from pytest_babyai.gateway.arguments import ActFunction
+from pytest_babyai.gateway.credentials import (
     check_clickhouse_url,
+    is_http_url,
+    keep_from_proxies,
+    public_url,
+    secrets_of,
+    url_secrets,
+    uses_proxies,
+)
+from pytest_babyai.gateway.failures import (
+    Scrubber,
+    build_failure,
+    inference_failure,
     is_store_failure,
     store_build_failure,
     store_failure,
-    url_secrets,
 )
-from pytest_babyai.gateway.store_queries import ClickHouseStore
+from pytest_babyai.gateway.inference import NO_CACHE, CacheOptions, import_tensorzero
+from pytest_babyai.gateway.observability import build_with_store, with_observability
 from pytest_babyai.gateway.time_limit import TimeLimit
+from pytest_babyai.gateway.toml_files import tables as tables_of
 from pytest_babyai.gateway.wire import inference_arguments, inference_of
-from pytest_babyai.retries import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import ModuleType
 
     from pytest_babyai.gateway.configuration import GatewayConfiguration
-    from pytest_babyai.gateway.inference import CacheOptions, Inference, InferenceRequest
+    from pytest_babyai.gateway.inference import Inference, InferenceRequest
+
+__all__ = ["CLOSE_TIMEOUT_S", "Gateway", "import_tensorzero", "open_gateway"]
 
 CLOSE_TIMEOUT_S: Final = 30.0
+DEFAULT_TIMEOUT_S: Final = 60.0
+
+_HEALTH_TIMEOUT_S: Final = 5.0
+
+_SLACK_S: Final = 5.0
+"""So that TensorZero's own limit, whose message says more, comes first."""
+
+_RENEW: Final = {"on": CacheOptions("write_only"), "read_only": NO_CACHE}
+"""How a cached answer that did not parse is asked again, by mode of the cache."""
 
 _DRAIN_S = 0.1
 """TensorZero's threads outlive its client; a process that ends before them may crash."""
@@ -58,16 +78,16 @@ class Gateway:
         *,
         variants: tuple[str, ...],
         timeout_s: float,
+        function: ActFunction | None = None,
         scrub: Scrubber | None = None,
         cache: CacheOptions = NO_CACHE,
-        backlog: WriteBacklog | None = None,
     ) -> None:
         self._client = client
         self._variants = variants
+        self._function = function or ActFunction()
         self._time_limit = TimeLimit(timeout_s)
         self._scrub = scrub or Scrubber()
         self._cache = cache
-        self._backlog = backlog
         self._failure_type: type[Exception] = import_tensorzero().BaseTensorZeroError
 
     async def infer(self, request: InferenceRequest) -> Inference:
@@ -78,10 +98,19 @@ class Gateway:
         Raises:
             InfrastructureError: No answer came; its type and attributes say why, and whether
                 asking again may help.
+            ContextOverflowError: The prompt no longer fits the model's context.
             ConfigurationError: The gateway does not know the variant or refuses the arguments.
-            CredentialsError: The gateway has no credentials for the model or refuses ours.
+            CredentialsError: The gateway has no credentials for the model or refuses ours, or the
+                provider does, or its account has no credit left.
         """
-        arguments = inference_arguments(request, self._cache)
+        inference = await self._infer(request, self._cache)
+        if inference.cached and inference.action is None:
+            # Kept, it would fail the same step of every run; the new answer takes its place.
+            return await self._infer(request, _RENEW[self._cache.mode])
+        return inference
+
+    async def _infer(self, request: InferenceRequest, cache: CacheOptions) -> Inference:
+        arguments = inference_arguments(request, cache, self._function)
         started_s = time.perf_counter()
         try:
             response = await self._call("inference", arguments)
@@ -90,9 +119,20 @@ class Gateway:
             failure = inference_failure(status, text, variants=self._variants, scrub=self._scrub)
             raise failure from None
         latency_ms = (time.perf_counter() - started_s) * 1e3
-        if self._backlog is not None:
-            await self._backlog.add(str(response.inference_id))
-        return inference_of(response, latency_ms, may_be_cached=self._cache.reads)
+        inference = inference_of(response, latency_ms, may_be_cached=cache.reads)
+        return self._without_secrets(inference)
+
+    def _without_secrets(self, inference: Inference) -> Inference:
+        """Masks keys that a model or its server echoes, before anybody can write them down."""
+        raw = self._scrub.answer(inference.raw)
+        reasoning = inference.reasoning and self._scrub.answer(inference.reasoning)
+        if raw == inference.raw and reasoning == inference.reasoning:
+            return inference
+        parsed = inference.parsed and {
+            key: self._scrub.answer(value) if isinstance(value, str) else value
+            for key, value in inference.parsed.items()
+        }
+        return replace(inference, raw=raw, reasoning=reasoning, parsed=parsed)
 
     async def send_feedback(
         self, metric: str, value: float, episode_id: str, tags: Mapping[str, str]
@@ -130,7 +170,7 @@ class Gateway:
             ConfigurationError: The gateway does not know the variant.
         """
         arguments = {
-            "variants": {ACT_FUNCTION: variant},
+            "variants": {self._function.name: variant},
             "project_name": project_name,
             "display_name": display_name,
             "tags": tags,
@@ -165,7 +205,7 @@ class Gateway:
         held = [self._client]
         self._client = None
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(call_on_daemon(_let_go, held), timeout_s)
+            await asyncio.wait_for(_let_go_on_thread(held), timeout_s)
         await asyncio.sleep(_DRAIN_S)
 
     async def _store(self, name: str, arguments: Mapping[str, Any]) -> Any:
@@ -185,10 +225,18 @@ class Gateway:
             raise RequestTimeoutError(message) from None
 
 
-def _let_go(held: list[Any]) -> None:
-    """Drops the last reference on a thread, since dropping it may take a while."""
-    held.clear()
-    gc.collect()
+async def _let_go_on_thread(held: list[Any]) -> None:
+    """Drops the last reference, which takes a while, on a thread that nobody has to wait for."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def let_go() -> None:
+        held.clear()
+        gc.collect()
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any longer
+            loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=let_go, daemon=True).start()
+    await done.wait()
 
 
 def _status_and_text(error: Exception) -> tuple[int | None, str]:
@@ -200,7 +248,7 @@ async def open_gateway(
     *,
     gateway_url: str | None = None,
     clickhouse_url: str | None = None,
-    timeout_s: float = 60.0,
+    timeout_s: float | None = None,
     cache: CacheOptions = NO_CACHE,
 ) -> Gateway:
     """Opens a gateway on the running event loop, which is the one that has to use it.
@@ -210,7 +258,8 @@ async def open_gateway(
         gateway_url: A gateway that runs already; None embeds one in this process.
         clickhouse_url: Where an embedded gateway stores what it does,
             ``http://user:password@host:8123/database``; None stores nothing.
-        timeout_s: Time limit of each inference in seconds.
+        timeout_s: Time limit of each inference in seconds; None for the one that the model file
+            sets, else `DEFAULT_TIMEOUT_S`.
         cache: Whether answers may come from the store; a running gateway has to have one.
 
     Raises:
@@ -219,45 +268,38 @@ async def open_gateway(
         SettingsError: ``gateway_url`` or ``clickhouse_url`` is no URL, or what should answer
             there does not.
     """
-    scrub = Scrubber(
-        (
-            *(os.environ.get(name, "") for name in configuration.credential_variables),
-            os.environ.get("TENSORZERO_API_KEY", ""),
-            *url_secrets(clickhouse_url or ""),
-        )
-    )
+    urls = [url for url in (gateway_url, clickhouse_url) if url]
+    secrets = [secret for url in urls for secret in url_secrets(url)]
+    scrub = Scrubber((*secrets_of(configuration.tree, os.environ), *secrets))
+    if clickhouse_url is not None:
+        check_clickhouse_url(clickhouse_url)
+    if gateway_url is not None:
+        await _check_gateway(gateway_url, scrub)
+    keep_from_proxies(urls)
     if gateway_url is None:
         client = await _build_embedded(configuration, clickhouse_url, scrub)
     else:
-        client = await _build_http(gateway_url, scrub)
-    backlog = None
-    if gateway_url is None and clickhouse_url is not None:  # a running one sees to its own store
-        backlog = WriteBacklog(ClickHouseStore(clickhouse_url), Clock())
+        client = await import_tensorzero().AsyncTensorZeroGateway.build_http(
+            gateway_url=gateway_url
+        )
     return Gateway(
         client,
         variants=configuration.variants,
-        timeout_s=timeout_s,
+        timeout_s=timeout_s or _own_timeout_s(configuration) or DEFAULT_TIMEOUT_S,
+        function=configuration.function,
         scrub=scrub,
         cache=cache,
-        backlog=backlog,
     )
 
 
-def import_tensorzero() -> ModuleType:
-    """Imports TensorZero without the log lines that it would write to standard output.
-
-    It reads ``RUST_LOG`` once, when it is imported. A value of the user's is left alone.
-    """
-    if "RUST_LOG" in os.environ:
-        import tensorzero
-
-        return tensorzero
-    os.environ["RUST_LOG"] = "off"
-    try:
-        import tensorzero
-    finally:
-        del os.environ["RUST_LOG"]
-    return tensorzero
+def _own_timeout_s(configuration: GatewayConfiguration) -> float | None:
+    """The longest time limit that a model or a variant sets itself; its provider's are shorter."""
+    tables = [*tables_of(configuration.tree, "models").values()]
+    for function in tables_of(configuration.tree, "functions").values():
+        tables += tables_of(function, "variants").values()
+    limits_ms = [tables_of(table, "timeouts", "non_streaming").get("total_ms") for table in tables]
+    known = [limit for limit in limits_ms if isinstance(limit, int)]
+    return max(known) * 1e-3 + _SLACK_S if known else None
 
 
 async def _build_embedded(
@@ -268,8 +310,6 @@ async def _build_embedded(
             f"{configuration.model_file}: api_base has port 0, which stands for a server that is "
             "started with the run; name the port of a running server"
         )
-    if clickhouse_url is not None:
-        check_clickhouse_url(clickhouse_url)
     tensorzero = import_tensorzero()
     with tempfile.TemporaryDirectory(prefix="babyai-gateway-") as directory:
         merged = Path(directory) / "tensorzero.toml"
@@ -290,7 +330,27 @@ async def _build_embedded(
             raise build_failure(str(error), configuration, str(merged), scrub) from None
 
 
-async def _build_http(gateway_url: str, scrub: Scrubber) -> Any:
-    tensorzero = import_tensorzero()
-    await asyncio.to_thread(check_gateway, gateway_url, scrub)
-    return await tensorzero.AsyncTensorZeroGateway.build_http(gateway_url=gateway_url)
+async def _check_gateway(gateway_url: str, scrub: Scrubber) -> None:
+    """Asks a running gateway how it is, so that a wrong URL is told once and not per episode."""
+    shown = f"gateway URL {public_url(gateway_url)}"
+    if not is_http_url(gateway_url):
+        raise SettingsError(f"{shown} is no URL of a gateway; give one like http://localhost:3000")
+    url = f"{gateway_url.rstrip('/')}/health"
+    try:
+        async with httpx.AsyncClient(
+            timeout=_HEALTH_TIMEOUT_S, trust_env=uses_proxies(gateway_url), follow_redirects=True
+        ) as client:
+            answer = await client.get(url)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        reason = scrub(str(error)) or type(error).__name__
+        raise SettingsError(
+            f"{shown}: nothing answers ({reason}); start the gateway or correct the URL"
+        ) from None
+    text = scrub(answer.text)
+    if answer.status_code != httpx.codes.OK:
+        raise SettingsError(
+            f"{shown}: {public_url(url)} answered {answer.status_code} ({text}); "
+            "is this a TensorZero gateway, and healthy?"
+        )
+    if '"gateway"' not in answer.text:
+        raise SettingsError(f"{shown}: what answers is no TensorZero gateway ({text})")

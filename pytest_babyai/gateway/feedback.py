@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pytest_babyai.errors import BabyAIError, GatewayError, SettingsError
+from pytest_babyai.errors import BabyAIError, SettingsError, StoreError
+from pytest_babyai.gateway.failures import unknown_episode
 from pytest_babyai.gateway.inference import episode_tags
-from pytest_babyai.gateway.lookups import GroupedLookup, of_known
-from pytest_babyai.gateway.store_failures import unknown_episode
+from pytest_babyai.gateway.outbox import GATHER_S, Outbox
 from pytest_babyai.records import EpisodeResult
-from pytest_babyai.retries import Clock, RetryPolicy, with_retries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from pytest_babyai.gateway.store_queries import StoreQueries
     from pytest_babyai.records import EpisodeOutcome
@@ -25,15 +26,10 @@ METRICS: Final = ("episode_return", "progression")
 DRAIN_S: Final = 15.0
 """Longest time that the end of a run waits for feedback that is under way."""
 
-_NUM_WORKERS: Final = 64
-_GATHER_S: Final = 3.0
-"""Whoever looks something up makes the store write first: so feedback goes in groups."""
+WRITE_S: Final = 2.5
+"""Time that a gateway takes to write what it has taken: it gathers for 1.5 s."""
 
-_RETRIES: Final = RetryPolicy(max_attempts=4, initial_backoff_s=0.5, max_backoff_s=4.0)
-_HURRIED: Final = RetryPolicy(max_attempts=2, initial_backoff_s=0.5)
-"""At the end of a run: a store that is gone must not hold it up."""
-_CONFIRM_WAITS_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-"""Waits before the store is asked whether it has what the gateway has taken."""
+_NUM_AT_ONCE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +40,8 @@ class EpisodeFeedback:
         episode_id: The gateway's id of the episode.
         values: Value by metric.
         tags: Stored with each value.
-        is_stored: Whether the store is known to have the episode's inferences. Of an episode that
-            it does not have nothing is told.
+        is_stored: Whether the episode's inferences went to this store. If not, it is asked for
+            the episode first, and for feedback that it may have already.
     """
 
     episode_id: str
@@ -62,7 +58,7 @@ def feedback_of(
     Args:
         outcome: What came of it.
         tags: Stored next to `episode_tags`.
-        is_stored: Whether the store is known to have the episode's inferences.
+        is_stored: Whether its inferences went to this store.
     """
     if not isinstance(outcome, EpisodeResult):
         return None
@@ -121,24 +117,46 @@ class Acknowledgements(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Ends the remembering."""
+        ...
+
+
+class InMemory:
+    """Acknowledgements of a run without a journal."""
+
+    def __init__(self) -> None:
+        self._acknowledged: set[tuple[str, str]] = set()
+
+    def missing(self, episode_id: str, metrics: Sequence[str]) -> list[str]:
+        """Returns the metrics that are still to be sent."""
+        return [metric for metric in metrics if (episode_id, metric) not in self._acknowledged]
+
+    async def acknowledge(self, episode_id: str, metrics: Sequence[str]) -> None:
+        """Remembers metrics as sent."""
+        self._acknowledged.update((episode_id, metric) for metric in metrics)
+
+    def close(self) -> None:
+        """Does nothing."""
+
 
 class FeedbackQueue:
     """Sends feedback from the event loop that it is put on.
 
-    What cannot be sent after some tries stays unacknowledged, to be sent some other day.
+    What the store does not have in the end stays unacknowledged, to be sent some other day.
 
     Args:
-        client: Takes the feedback.
+        client: Takes the feedback. It answers before it has written a value, and says nothing of
+            one that it could not write.
         acknowledgements: What need not be sent, and what has been.
-        store: Asked for episodes that are not known to be stored, and whether a value has
-            arrived, as a gateway answers before it has written one, and tells nobody that it could
-            not. None trusts the answer.
-        clock: Its ``sleep`` and ``jitter`` make the waits.
+        store: Asked for episodes that are not known to be stored, and for the values. None trusts
+            the client.
+        gather_s: Time between two rounds.
+        write_s: Time that the client takes to write what it has taken.
 
     Attributes:
         num_sent: Episodes whose feedback is in the store.
-        num_failed: Episodes whose feedback was given up.
-        problem: Why the last of these was.
+        problem: Why some is not.
     """
 
     def __init__(
@@ -147,147 +165,121 @@ class FeedbackQueue:
         acknowledgements: Acknowledgements,
         *,
         store: StoreQueries | None = None,
-        clock: Clock | None = None,
+        gather_s: float = GATHER_S,
+        write_s: float = WRITE_S,
     ) -> None:
         self.num_sent = 0
-        self.num_failed = 0
-        self.problem: str | None = None
         self._num_put = 0
-        self._clock = clock or Clock()
-        self._delivery = _Delivery(client, acknowledgements, store, self._clock)
-        self._held: list[EpisodeFeedback] = []
-        self._releasing: asyncio.Task[None] | None = None
-        self._queue: asyncio.Queue[EpisodeFeedback] = asyncio.Queue()
-        self._workers: list[asyncio.Task[None]] = []
+        self._problem: str | None = None
+        self._client = client
+        self._acknowledgements = acknowledgements
+        self._store = store
+        self._write_s = write_s
+        self._outbox: Outbox[EpisodeFeedback] = Outbox(self._deliver, gather_s=gather_s)
+        self._tried: set[str] = set()
+        self._taken: dict[str, EpisodeFeedback] = {}
+        self._clients = asyncio.Semaphore(_NUM_AT_ONCE)
+
+    @property
+    def num_failed(self) -> int:
+        """Episodes whose feedback is not known to be in the store."""
+        return self._num_put - self.num_sent
+
+    @property
+    def problem(self) -> str | None:
+        """Why some is not; None where all is."""
+        return (self._problem or self._outbox.problem) if self.num_failed else None
 
     def put(self, feedback: EpisodeFeedback) -> None:
         """Queues feedback; has to be called on the event loop."""
         self._num_put += 1
-        self._held.append(feedback)
-        if self._releasing is None:
-            self._releasing = asyncio.create_task(self._release_later())
-
-    async def _release_later(self) -> None:
-        await self._clock.sleep(_GATHER_S)
-        self._release()
-
-    def _release(self) -> None:
-        held, self._held, self._releasing = self._held, [], None
-        for feedback in held:
-            self._queue.put_nowait(feedback)
-            if len(self._workers) < _NUM_WORKERS:
-                self._workers.append(asyncio.create_task(self._work()))
+        self._outbox.put(feedback)
 
     async def drain(self, timeout_s: float = DRAIN_S) -> None:
-        """Ends the sending; what has not been sent by then is no longer.
+        """Hands all that waits to the client, in ``timeout_s`` at most; `confirm` comes after."""
+        await self._outbox.drain(timeout_s)
+
+    async def confirm(self, timeout_s: float = DRAIN_S) -> None:
+        """Asks the store for what the client has taken, once that has written it.
 
         Args:
-            timeout_s: Longest time to wait for it, in seconds.
+            timeout_s: Longest time to wait for it.
         """
-        self._delivery.retries = _HURRIED
-        if self._releasing is not None:
-            self._releasing.cancel()
-        self._release()
-        try:
-            await asyncio.wait_for(self._queue.join(), timeout_s)
-        except asyncio.TimeoutError:
-            self.num_failed = self._num_put - self.num_sent
-            self.problem = self.problem or f"not all was sent within {timeout_s:.2g} s"
-        finally:
-            for worker in self._workers:
-                worker.cancel()
-            await asyncio.gather(*self._workers, return_exceptions=True)
-            self._workers.clear()
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._confirm(), timeout_s)
+        if self.num_failed and not self.problem:
+            self._problem = "the store has not got what the gateway has taken"
 
-    async def _work(self) -> None:
-        while True:
-            feedback = await self._queue.get()
+    async def _confirm(self) -> None:
+        wait_s = 0.0
+        while self._taken:
+            await asyncio.sleep(wait_s)
             try:
-                await self._delivery.deliver(feedback)
+                await self._acknowledge_stored(list(self._taken.values()))
             except BabyAIError as error:
-                self.num_failed += 1
-                self.problem = str(error)
-            else:
-                self.num_sent += 1
-            finally:
-                self._queue.task_done()
+                self._problem = str(error)
+            wait_s = min(2 * wait_s + 0.05, 1.0)
 
+    async def _deliver(self, batch: Sequence[EpisodeFeedback]) -> Sequence[EpisodeFeedback]:
+        """Sends what the store has not got, and returns what it still has not got then."""
+        in_doubt = [each for each in batch if each.episode_id in self._tried or not each.is_stored]
+        stored = await self._acknowledge_stored(in_doubt)
+        batch = [each for each in batch if each.episode_id not in stored]
+        unknown = await self._unknown([each for each in batch if not each.is_stored])
+        sending = [each for each in batch if each.episode_id not in unknown]
+        await asyncio.gather(*map(self._send, sending))
+        if not await self._outbox.pause(self._write_s):
+            return [each for each in batch if each.episode_id not in self._taken]
+        stored = await self._acknowledge_stored(sending)
+        return [each for each in batch if each.episode_id not in stored]
 
-class _Delivery:
-    """Brings the feedback on one episode into the store."""
-
-    def __init__(
-        self,
-        client: FeedbackClient,
-        acknowledgements: Acknowledgements,
-        store: StoreQueries | None,
-        clock: Clock,
-    ) -> None:
-        self.retries = _RETRIES
-        self._client = client
-        self._acknowledgements = acknowledgements
-        self._metrics = GroupedLookup(store.metrics) if store else None
-        self._lately = GroupedLookup(of_known(store.acknowledged)) if store else None
-        self._episodes = GroupedLookup(of_known(store.episodes)) if store else None
-        self._clock = clock
-
-    async def deliver(self, feedback: EpisodeFeedback) -> None:
-        missing = list(self._acknowledgements.missing(feedback.episode_id, list(feedback.values)))
-        if not missing:
-            return
-        sent: dict[str, str] = {}
-        await with_retries(
-            lambda: self._send(feedback, missing, sent),
-            self.retries,
-            self._clock,
-            on_retry=lambda: None,
-        )
-        await self._acknowledgements.acknowledge(feedback.episode_id, missing)
-
-    async def _send(
-        self, feedback: EpisodeFeedback, missing: Sequence[str], sent: dict[str, str]
-    ) -> None:
-        """Sends what is not ``sent``, and keeps that, ids by metric, true whatever happens."""
-        await self._check(feedback)
-        sending = [
-            self._send_one(feedback, metric, sent) for metric in missing if metric not in sent
-        ]
-        for failure in await asyncio.gather(*sending, return_exceptions=True):
-            if failure is not None:
-                raise failure
-        lost = await self._lost(feedback.episode_id, sent)
-        if lost:
-            for metric in lost:
-                del sent[metric]
-            raise GatewayError(f"the store has not kept {', '.join(sorted(lost))}")
-
-    async def _check(self, feedback: EpisodeFeedback) -> None:
-        if feedback.is_stored or self._episodes is None:
-            return
-        if not await self._episodes.find([feedback.episode_id]):
-            raise unknown_episode(feedback.episode_id)
-
-    async def _send_one(self, feedback: EpisodeFeedback, metric: str, sent: dict[str, str]) -> None:
-        value, episode_id = feedback.values[metric], feedback.episode_id
-        sent[metric] = await self._client.send_feedback(metric, value, episode_id, feedback.tags)
-
-    async def _lost(self, episode_id: str, sent: Mapping[str, str]) -> set[str]:
-        """Returns what the store does not have, although the gateway has taken it."""
-        if self._metrics is None or self._lately is None:
+    async def _unknown(self, batch: Sequence[EpisodeFeedback]) -> set[str]:
+        if self._store is None or not batch:
             return set()
-        lost = dict(sent)
-        for wait_s in _CONFIRM_WAITS_S:
-            await self._clock.sleep(wait_s)
-            try:
-                came = await self._lately.find(list(lost.values()))
-                lost = {metric: sent_id for metric, sent_id in lost.items() if sent_id not in came}
-                found = await self._metrics.find([episode_id]) if lost else {}
-            except GatewayError as error:
-                if error.retryable:
-                    raise
-                return set()  # a gateway that cannot be asked is trusted
-            for metric in found.get(episode_id, frozenset()):
-                lost.pop(metric, None)
-            if not lost:
-                break
-        return set(lost)
+        asked = {each.episode_id for each in batch}
+        unknown = asked - await self._store.episodes(sorted(asked))
+        if unknown:
+            self._problem = str(unknown_episode(min(unknown)))
+        return unknown
+
+    async def _send(self, feedback: EpisodeFeedback) -> None:
+        self._tried.add(feedback.episode_id)
+        try:
+            async with self._clients:
+                for metric in self._missing(feedback):
+                    await self._client.send_feedback(
+                        metric, feedback.values[metric], feedback.episode_id, feedback.tags
+                    )
+        except BabyAIError as error:
+            self._problem = str(error)
+        else:
+            self._taken[feedback.episode_id] = feedback
+
+    async def _acknowledge_stored(self, batch: Sequence[EpisodeFeedback]) -> set[str]:
+        """Returns the episodes whose feedback the store has, or had, and remembers that."""
+        if not batch:
+            return set()
+        found = await self._found([each.episode_id for each in batch if self._missing(each)])
+        for each in batch:
+            here = found.get(each.episode_id, frozenset())
+            if stored := [metric for metric in self._missing(each) if metric in here]:
+                await self._acknowledgements.acknowledge(each.episode_id, stored)
+        done = {each.episode_id for each in batch if not self._missing(each)}
+        for episode_id in done:
+            self._taken.pop(episode_id, None)
+        self.num_sent += len(done)
+        return done
+
+    async def _found(self, episode_ids: Sequence[str]) -> Mapping[str, AbstractSet[str]]:
+        trusted = {key: each.values.keys() for key, each in self._taken.items()}
+        if self._store is None or not episode_ids:
+            return trusted
+        try:
+            return await self._store.metrics(episode_ids)
+        except StoreError as error:
+            if error.retryable:
+                raise
+            return trusted  # a gateway that cannot be asked is trusted
+
+    def _missing(self, feedback: EpisodeFeedback) -> list[str]:
+        return list(self._acknowledgements.missing(feedback.episode_id, list(feedback.values)))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
-import time
-import uuid
+import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from pytest_babyai.records import NO_USAGE, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
     from pytest_babyai.records import EpisodeSpec
 
@@ -25,6 +24,12 @@ NUM_DISTS_TAG: Final = "num_dists"
 
 TRAIN_SEEDS: Final = range(200)
 """Seeds whose episodes may be learned from; all others are for evaluation."""
+
+CUT_OFF_REASON: Final = "length"
+"""Why a model stopped that reached its limit of tokens."""
+
+NO_ANSWER: Final = "none"
+"""The last answer before the first step, and after a request that failed."""
 
 CACHE_MODES: Final = ("on", "off", "read_only", "write_only")
 
@@ -65,32 +70,52 @@ class CacheOptions:
 NO_CACHE: Final = CacheOptions()
 
 
+class PastStep(NamedTuple):
+    """One earlier step, as a model is told of it.
+
+    Attributes:
+        observation: What the agent saw.
+        action: What was executed; only that explains what is seen next.
+        thinking: The answer's reasoning, empty where it gave none.
+    """
+
+    observation: str
+    action: str
+    thinking: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class InferenceRequest:
     """One question to the model: which action comes next.
 
-    Every variant is sent the same arguments; its templates choose among them.
+    The function's schemas choose among what it tells.
 
     Attributes:
         variant: The variant that answers.
         episode_id: UUIDv7 that ties the episode's inferences together.
         mission: The episode's instruction.
         observation: What the agent sees now.
-        history: Observations and the actions executed on them, oldest first.
+        history: The last steps, oldest first.
         tags: Stored with the inference.
         seed: Sampling seed for the provider, None for none.
         occasion: Which request of which episode this is. It is part of the cache's key: an agent
             that sees the same twice asks twice, also where a cache answers.
+        step: Number of this step, from 1.
+        max_steps: The episode's step limit.
+        last_answer: What became of the answer before, see `arguments.LAST_ANSWERS`.
     """
 
     variant: str
     episode_id: str
     mission: str
     observation: str
-    history: tuple[tuple[str, str], ...] = ()
+    history: tuple[PastStep, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     seed: int | None = None
     occasion: str = ""
+    step: int = 1
+    max_steps: int = 0
+    last_answer: str = NO_ANSWER
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +125,14 @@ class Inference:
     Attributes:
         inference_id: The gateway's id of this inference.
         raw: The answer's text, empty where there was none.
-        parsed: The answer as the function's output schema wants it, None where it did not parse.
+        parsed: The answer as the function's output schema wants it, None where it did not parse;
+            of a chat function the JSON object that the whole text is, else the text as its action.
         usage: Tokens and cost; the tokens of a cached answer are known to the store alone.
         latency_ms: Time from the request to its answer.
         cached: Whether the answer came from the store's cache.
+        finish_reason: Why the model stopped, such as ``"length"``; None where it was not told.
+        model: The model that answered, as the provider names it; None where it was not told.
+        reasoning: What the provider's reasoning channel said, beside the answer; None for nothing.
     """
 
     inference_id: str
@@ -112,6 +141,14 @@ class Inference:
     usage: Usage
     latency_ms: float
     cached: bool = False
+    finish_reason: str | None = None
+    model: str | None = None
+    reasoning: str | None = None
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the answer reached the limit of tokens."""
+        return self.finish_reason == CUT_OFF_REASON
 
     @property
     def action(self) -> str | None:
@@ -120,8 +157,9 @@ class Inference:
 
     @property
     def thinking(self) -> str | None:
-        """The answer's reasoning, None where it gives none."""
-        return self._text("thinking")
+        """The reasoning of the provider's channel and of the answer itself; None for neither."""
+        parts = [part for part in (self.reasoning, self._text("thinking")) if part is not None]
+        return "\n\n".join(parts) if parts else None
 
     def _text(self, name: str) -> str | None:
         value = self.parsed.get(name) if self.parsed is not None else None
@@ -147,8 +185,24 @@ class InferenceClient(Protocol):
 
 def new_episode_id() -> str:
     """Returns a new UUIDv7 (RFC 9562), the only kind of episode id that TensorZero takes."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds & (1 << 48) - 1) << 80 | secrets.randbits(80)
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return str(uuid.UUID(int=value))
+    import_tensorzero()  # before its parts, as it imports without log lines
+    from tensorzero.util import uuid7
+
+    return str(uuid7())
+
+
+def import_tensorzero() -> ModuleType:
+    """Imports TensorZero without the log lines that it would write to standard output.
+
+    It reads ``RUST_LOG`` once, when it is imported. A value of the user's is left alone.
+    """
+    if "RUST_LOG" in os.environ:
+        import tensorzero
+
+        return tensorzero
+    os.environ["RUST_LOG"] = "off"
+    try:
+        import tensorzero
+    finally:
+        del os.environ["RUST_LOG"]
+    return tensorzero

@@ -19,12 +19,13 @@ _BATCHES: Final = "batch_writes"
 _WRITES: Final = frozenset({"async_writes", _BATCHES})
 _IN_BATCHES: Final = {
     "async_writes": False,
-    # Some INSERTs a second, not two an inference. TensorZero has to be asked twice for it in an
-    # embedded gateway: that waits for its last batch while it is let go of, which must not happen
-    # on a thread of its own runtime. `Gateway.close` does it on another.
+    # Few INSERTs, of many rows: a flush writes at most 1,000, sooner if there are so many.
+    # TensorZero has to be asked twice for it in an embedded gateway: that waits for its last batch
+    # while it is let go of, which must not happen on a thread of its own runtime. `Gateway.close`
+    # does it on another.
     _BATCHES: {
         "enabled": True,
-        "flush_interval_ms": 200,
+        "flush_interval_ms": 1500,
         "__force_allow_embedded_batch_writes": True,
     },
 }
@@ -79,7 +80,6 @@ def feedback_configuration() -> GatewayConfiguration:
     return GatewayConfiguration(
         config_dir=Path(),
         model_file=Path(),
-        model_label="",
         variant_parts={},
         credential_variables=(),
         tree={

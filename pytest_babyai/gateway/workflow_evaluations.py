@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from pytest_babyai.errors import InfrastructureError
 from pytest_babyai.gateway.configuration import ACT_FUNCTION
 from pytest_babyai.gateway.inference import RUN_TAG, episode_tags, new_episode_id
+from pytest_babyai.gateway.outbox import Outbox
 from pytest_babyai.gateway.store_queries import as_number
-from pytest_babyai.retries import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_babyai.records import EpisodeSpec
 
@@ -26,7 +26,7 @@ PROJECT_NAME: Final = "pytest-babyai"
 DRAIN_S: Final = 5.0
 """Longest time that the end of a run waits for episodes that are not entered yet."""
 
-_RETRY_PAUSE_S: Final = 1.0
+_GATHER_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,14 @@ class EvaluationLabels:
         model: The model, as summaries name it.
         git_commit: Commit of the working directory; None outside of a repository.
         project: The project, in TensorZero's sense.
+        function: Name of the function that chooses an action.
     """
 
     run: str
     model: str
     git_commit: str | None = None
     project: str = PROJECT_NAME
+    function: str = ACT_FUNCTION
 
     def display_name(self, variant: str) -> str:
         """Reads ``history · gpt-4o-mini (openai) · 20261123-180102-ab12``."""
@@ -69,7 +71,11 @@ def task_name_of(spec: EpisodeSpec) -> str:
 
 
 def evaluation_episode_row(
-    evaluation_run_id: str, episode_id: str, spec: EpisodeSpec, tags: Mapping[str, str]
+    evaluation_run_id: str,
+    episode_id: str,
+    spec: EpisodeSpec,
+    tags: Mapping[str, str],
+    function: str = ACT_FUNCTION,
 ) -> dict[str, Any]:
     """Returns an episode as a row of TensorZero's table, whose names are of an earlier day."""
     run_tags = {
@@ -79,7 +85,7 @@ def evaluation_episode_row(
     return {
         "run_id": evaluation_run_id,
         "episode_id_uint": as_number(episode_id),
-        "variant_pins": {ACT_FUNCTION: spec.variant},
+        "variant_pins": {function: spec.variant},
         "datapoint_name": task_name_of(spec),
         "tags": {**tags, **run_tags},
     }
@@ -123,14 +129,13 @@ class WorkflowEvaluations:
         store: Where episodes are entered; None asks the gateway for their ids.
         known_runs: Evaluation run's id by variant, of earlier sessions of the run.
         on_new_runs: Told all ids whenever there is a new one.
-        clock: Its ``sleep`` makes the waits.
 
     Attributes:
         run_ids: Evaluation run's id by variant.
         num_outside: Episodes that belong to no evaluation run, as the store failed.
     """
 
-    def __init__(  # noqa: PLR0913 - each part replaceable
+    def __init__(
         self,
         client: EvaluationClient,
         labels: EvaluationLabels,
@@ -138,20 +143,28 @@ class WorkflowEvaluations:
         store: EvaluationStore | None = None,
         known_runs: Mapping[str, str] | None = None,
         on_new_runs: Callable[[Mapping[str, str]], None] | None = None,
-        clock: Clock | None = None,
     ) -> None:
         self.run_ids = dict(known_runs or {})
         self._client = client
         self._labels = labels
         self._on_new_runs = on_new_runs or (lambda _: None)
         self._starting = asyncio.Lock()
-        self._entries = _Entries(store, clock or Clock()) if store else None
+        self._store = store
+        self._entries: Outbox[dict[str, Any]] | None = (
+            Outbox(self._enter, gather_s=_GATHER_S) if store else None
+        )
         self._num_refused = 0
+        self._problem: str | None = None
 
     @property
     def num_outside(self) -> int:
         """Episodes that belong to no evaluation run, as the store failed."""
         return self._num_refused + (self._entries.num_waiting if self._entries else 0)
+
+    @property
+    def problem(self) -> str | None:
+        """Why one of these does not; None for no reason known."""
+        return self._problem or (self._entries.problem if self._entries else None)
 
     async def start(self, variants: Iterable[str]) -> None:
         """Starts the evaluation runs that there are not yet.
@@ -179,40 +192,26 @@ class WorkflowEvaluations:
             task_name = task_name_of(spec)
             if self._entries is None:
                 return await self._client.start_evaluation_episode(run_id, task_name, tags)
-        except InfrastructureError:
+        except InfrastructureError as error:
             self._num_refused += 1
+            self._problem = str(error)
             return new_episode_id()
         episode_id = new_episode_id()
-        row = evaluation_episode_row(run_id, episode_id, spec, self._labels.tags() | tags)
+        labels = self._labels
+        own = labels.tags() | tags
+        row = evaluation_episode_row(run_id, episode_id, spec, own, labels.function)
         self._entries.put(row)
         return episode_id
-
-    async def enter(self, episode_id: str, spec: EpisodeSpec, repeat: int = 0) -> None:
-        """Makes an episode that was played elsewhere one of its variant's evaluation run.
-
-        Args:
-            episode_id: The gateway's id of the episode.
-            spec: The episode.
-            repeat: Which of its plays, from 0.
-
-        Raises:
-            ConfigurationError: The gateway does not know the variant.
-        """
-        if self._entries is None:
-            self._num_refused += 1
-            return
-        try:
-            run_id = await self._run_of(spec.variant)
-        except InfrastructureError:
-            self._num_refused += 1
-            return
-        tags = self._labels.tags() | {**episode_tags(spec), "repeat": str(repeat)}
-        self._entries.put(evaluation_episode_row(run_id, episode_id, spec, tags))
 
     async def drain(self, timeout_s: float = DRAIN_S) -> None:
         """Waits until all episodes are entered, and not longer than ``timeout_s``."""
         if self._entries is not None:
             await self._entries.drain(timeout_s)
+
+    async def _enter(self, rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+        if self._store is not None:
+            await self._store.add_evaluation_episodes(rows)
+        return ()
 
     async def _run_of(self, variant: str) -> str:
         async with self._starting:
@@ -225,39 +224,3 @@ class WorkflowEvaluations:
                 )
                 self._on_new_runs(self.run_ids)
         return self.run_ids[variant]
-
-
-class _Entries:
-    """Enters episodes into the store: those that come while it is busy go together."""
-
-    def __init__(self, store: EvaluationStore, clock: Clock) -> None:
-        self._store = store
-        self._clock = clock
-        self._waiting: list[dict[str, Any]] = []
-        self._writing: asyncio.Task[None] | None = None
-
-    @property
-    def num_waiting(self) -> int:
-        return len(self._waiting)
-
-    def put(self, row: dict[str, Any]) -> None:
-        self._waiting.append(row)
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write())
-
-    async def drain(self, timeout_s: float) -> None:
-        writing = self._writing
-        if writing is not None:
-            await asyncio.wait([writing], timeout=timeout_s)
-            writing.cancel()
-
-    async def _write(self) -> None:
-        while self._waiting:
-            rows = list(self._waiting)
-            try:
-                await self._store.add_evaluation_episodes(rows)
-            except InfrastructureError:
-                await self._clock.sleep(_RETRY_PAUSE_S)
-            else:
-                del self._waiting[: len(rows)]
-        self._writing = None

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 REDACTED: Final = "[redacted]"
 
@@ -37,10 +37,12 @@ class Scrubber:
 
     Args:
         environ: Where secrets are looked up, once.
+        secrets: More of them, as `gateway.credentials.secrets_of` finds them.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        found = {form for value in _secrets(environ) for form in _forms(value)}
+    def __init__(self, environ: Mapping[str, str], secrets: Iterable[str] = ()) -> None:
+        more = (secret for secret in secrets if len(secret) >= _SHORT)
+        found = {form for value in (*_secrets(environ), *more) for form in _forms(value)}
         self._secrets = sorted(found, key=lambda secret: (-len(secret), secret))
         marks = {mark for text in (*_MARKS, *self._secrets) for mark in _escaped(text)}
         self._marks = tuple(mark.encode("utf-8", "surrogatepass") for mark in marks)

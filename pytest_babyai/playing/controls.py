@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_babyai.playing.budgets import Budget, BudgetLimits, ErrorAllowance
 from pytest_babyai.playing.limiter import AdaptiveLimit, ObservedClient
 from pytest_babyai.playing.ordering import longest_first
-from pytest_babyai.scheduling.early_stop import EarlyStop, seed_by_seed
+from pytest_babyai.playing.stopping import seed_by_seed, stopping_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,9 +39,8 @@ class RunControls:
         settings = run.settings
         self.num_steps = 0
         self.left_out: set[PlannedEpisode] = set()
-        self.early_stop: EarlyStop | None = None
-        if run.precision is not None:
-            self.early_stop = EarlyStop(run.precision, [each.spec for each in run.nodeids])
+        specs = [each.spec for each in run.nodeids]
+        self.early_stop = stopping_for(run.precision, run.decisions, specs)
         self.concurrency: int | AdaptiveLimit = (
             AdaptiveLimit(maximum=MAX_ADAPTIVE)
             if settings.concurrency == "auto"

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_babyai.errors import InfrastructureError, RateLimitError
+from pytest_babyai.errors import InfrastructureError, RateLimitError, RequestTimeoutError
 from pytest_babyai.playing.pace import Pace
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ class AdaptiveLimit:
         """Gives a slot back and learns from what came of its request."""
         if error is None:
             self._learn_from_answer(ticket)
-        elif isinstance(error, RateLimitError) and error.retryable:
+        elif isinstance(error, (RateLimitError, RequestTimeoutError)) and error.retryable:
             self._learn_from_refusal(ticket, error)
         elif isinstance(error, InfrastructureError) and error.retryable:
             self._learn_from_failure(ticket, error)
@@ -248,7 +248,7 @@ class AdaptiveLimit:
         for callback in self._callbacks:
             callback()
 
-    def _learn_from_refusal(self, ticket: int, error: RateLimitError) -> None:
+    def _learn_from_refusal(self, ticket: int, error: RateLimitError | RequestTimeoutError) -> None:
         if self._pace.refused(ticket):
             self._slots.ticket = self._pace.num_cuts
             self._slots.resize(self._pace.limit)

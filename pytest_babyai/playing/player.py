@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import sys
 import time
 from collections import defaultdict
 from contextlib import ExitStack, nullcontext, suppress
@@ -13,8 +15,11 @@ from pytest_babyai.environment import STEP_LIMITS, environment_factory
 from pytest_babyai.finetuning.variant import check_as_trained, check_unseen_by_tuned
 from pytest_babyai.gateway.client import CLOSE_TIMEOUT_S, Gateway, open_gateway
 from pytest_babyai.gateway.inference import NUM_DISTS_TAG, CacheOptions
-from pytest_babyai.gateway.store_place import NO_STORE
+from pytest_babyai.gateway.models import offline_fingerprints
+from pytest_babyai.gateway.stored import NO_STORE, StoredRun, StoreLink, open_store
 from pytest_babyai.journal import past_durations, propose_run_id
+from pytest_babyai.journal.feedback_log import FeedbackLog
+from pytest_babyai.offline.process import MODELS_DIRECTORY
 from pytest_babyai.playing.controls import RunControls
 from pytest_babyai.playing.loop_thread import LoopThread
 from pytest_babyai.playing.ordering import DurationEstimates, model_seed
@@ -22,13 +27,14 @@ from pytest_babyai.playing.recording import open_journal
 from pytest_babyai.playing.rollout import RolloutOptions, run_episode
 from pytest_babyai.playing.scheduler import Scheduler
 from pytest_babyai.playing.shutdown import Shutdown
-from pytest_babyai.playing.storing import StoredRun, StoreLink, open_store
+from pytest_babyai.store.embedded import STOP_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
     from pytest_babyai.environment import Environment
+    from pytest_babyai.gateway.stored import StorePlace
     from pytest_babyai.offline.process import OfflineServer
     from pytest_babyai.playing.recording import EpisodeJournal
     from pytest_babyai.playing.run_spec import RunSpec
@@ -161,6 +167,8 @@ class Player:
         finally:
             self._stack.close()
             if self.journal is not None:
+                if self.link is not None and self.link.num_missing:
+                    self.journal.add_notes({"inferences_missing_in_store": self.link.num_missing})
                 if history := self.controls.history():
                     self.journal.add_notes({"concurrency": history})
                 self.journal.close(finished=finished)
@@ -226,7 +234,7 @@ class Player:
             make_environment=self._environments.of(episode.num_dists),
             options=options,
             on_step=self.controls.count_step,
-            episode_id=await self.link.episode_id(episode) if self.link else None,
+            episode_id=await self.link.episode_id(spec, episode.repeat) if self.link else None,
         )
 
     def _tags(self, episode: PlannedEpisode) -> dict[str, str]:
@@ -255,10 +263,15 @@ def open_player(run: RunSpec, *, around: Around | None = None) -> Player:
     """
     environment_factory(run.settings.environment)
     check_unseen(run)
+    # A gateway that runs elsewhere has keys of its own.
+    run.configuration.check_playable(
+        run.played, os.environ, has_own_keys=run.settings.gateway_url is None
+    )
     with ExitStack() as stack:
         shutdown = Shutdown()
         # The store first: a wrong option is told before anything has been started.
-        place = open_store(run, stack, shutdown)
+        place = open_store(run.settings, run.store_dir, on_progress=_say)
+        stack.callback(_leave_store, place, shutdown)
         server = _start_server(run, stack)
         api_base = f"{server.url}/v1" if server else None
         thread = LoopThread()
@@ -271,7 +284,7 @@ def open_player(run: RunSpec, *, around: Around | None = None) -> Player:
         try:
             link = None
             if place != NO_STORE:
-                link = StoreLink(gateway, place, StoredRun(run, run_id, journal))
+                link = StoreLink(gateway, place, _stored_run(run, run_id, journal))
             # Thousands of collected items would be searched for garbage again and again.
             gc.freeze()
             stack.callback(gc.unfreeze)
@@ -313,11 +326,11 @@ def check_unseen(run: RunSpec) -> None:
 
 
 def _start_server(run: RunSpec, stack: ExitStack) -> OfflineServer | None:
-    port = run.configuration.offline_port
+    port = run.configuration.playing(run.played).offline_port
     if port is None or run.settings.gateway_url is not None:
         return None
     # Nothing of it is needed elsewhere.
-    from pytest_babyai.offline.process import MODELS_DIRECTORY, OfflineServer
+    from pytest_babyai.offline.process import OfflineServer
 
     models = run.root / MODELS_DIRECTORY
     server = OfflineServer(port=port, models_dir=models if models.is_dir() else None)
@@ -327,7 +340,11 @@ def _start_server(run: RunSpec, stack: ExitStack) -> OfflineServer | None:
 
 
 async def _open_gateway(run: RunSpec, api_base: str | None, clickhouse_url: str | None) -> Gateway:
-    configuration = run.configuration
+    configuration = run.configuration.playing(run.played)
+    if run.settings.cache != "off":
+        # What answers is part of the cache's key.
+        salt = offline_fingerprints(configuration.tree, run.root / MODELS_DIRECTORY)
+        configuration = configuration.with_model_hashes(salt)
     if api_base is not None:
         configuration = configuration.with_api_base(api_base)
     return await open_gateway(
@@ -337,6 +354,33 @@ async def _open_gateway(run: RunSpec, api_base: str | None, clickhouse_url: str 
         timeout_s=run.settings.timeout_s,
         cache=CacheOptions(run.settings.cache),
     )
+
+
+def _stored_run(run: RunSpec, run_id: str, journal: EpisodeJournal | None) -> StoredRun:
+    stored = StoredRun(
+        run_id,
+        run.model_label,
+        function=run.configuration.function.name,
+        record=run.settings.record == "on",
+    )
+    if journal is None:
+        return stored
+    manifest = journal.log.manifest
+    git = manifest.session.git
+    return stored._replace(
+        git_commit=git.commit if git else None,
+        acknowledgements=FeedbackLog(journal.log.directory),
+        notes=[each.notes for each in manifest.sessions],
+        add_notes=journal.add_notes,
+    )
+
+
+def _leave_store(place: StorePlace, shutdown: Shutdown) -> None:
+    place.leave(shutdown.at_most_s(STOP_TIMEOUT_S), kill=not shutdown.is_hurried)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 def _close_gateway(thread: LoopThread, gateway: Gateway, shutdown: Shutdown) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_babyai.errors import JournalError
+from pytest_babyai.gateway.credentials import secrets_of, url_secrets
 from pytest_babyai.journal import (
     Entry,
     EpisodeKey,
@@ -18,6 +20,7 @@ from pytest_babyai.journal import (
     resume_run,
     reusable,
 )
+from pytest_babyai.journal.redaction import Scrubber
 from pytest_babyai.records import EpisodeResult
 
 if TYPE_CHECKING:
@@ -85,7 +88,7 @@ class EpisodeJournal:
             outcome=outcome,
             nodeid=self._run.nodeids.get(episode, str(episode.spec)),
             model_label=self._run.model_label,
-            offline=self._run.is_offline,
+            offline=self._run.plays_offline(outcome.spec.variant),
             layout_fingerprint=fingerprint,
         )
         await self._journal.append_async(entry)
@@ -121,7 +124,12 @@ def open_journal(run: RunSpec, *, run_id: str) -> EpisodeJournal | None:
     settings = run.settings
     if settings.journal == "off" and settings.resume is None:
         return None
-    recording = Recording(trajectories=settings.trajectories == "on")
+    urls = [url for url in (settings.gateway_url, settings.clickhouse_url) if url]
+    secrets = secrets_of(run.configuration.tree, os.environ)
+    secrets |= {secret for url in urls for secret in url_secrets(url)}
+    recording = Recording(
+        trajectories=settings.trajectories == "on", scrubber=Scrubber(os.environ, secrets)
+    )
     manifest = _manifest(run)
     if settings.resume is None:
         journal = create_run(run.runs_dir, manifest, recording, proposed_id=run_id)
@@ -141,7 +149,7 @@ def _manifest(run: RunSpec) -> Manifest:
     variants = {
         name: VariantDefinition(hash_, parts[name])
         for name, hash_ in run.variant_hashes.items()
-        if name in run.variants
+        if name in run.played
     }
     return Manifest(
         model_label=run.model_label,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from pytest_babyai.errors import (
     BabyAIError,
+    ContextOverflowError,
     EnvironmentFailureError,
     EpisodeTimeoutError,
     InfrastructureError,
@@ -24,7 +25,6 @@ from pytest_babyai.gateway.inference import (
     episode_tags,
     new_episode_id,
 )
-from pytest_babyai.gateway.time_limit import TimeLimit
 from pytest_babyai.records import (
     AnswerStatus,
     EpisodeFailure,
@@ -57,8 +57,9 @@ class RolloutOptions:
             and the step number alone, and counts it.
         tags: Stored with every inference, next to `episode_tags`.
         model_seed: Sampling seed sent to the provider, None for none.
-        episode_timeout_s: Time limit of the whole episode, waits included; None for none. An
-            episode that is not over by then is an `EpisodeFailure` of kind ``"timeout"``.
+        episode_timeout_s: Time limit of the whole episode, retries included, but not the waits for
+            a rate limit; None for none. An episode that is not over by then is an `EpisodeFailure`
+            of kind ``"timeout"``.
     """
 
     history_length: int = 8
@@ -105,7 +106,7 @@ async def run_episode(  # noqa: PLR0913 - the episode's whole world, each part r
     try:
         stage = _Stage(make_environment, spec)
         try:
-            await _in_time(_play(agent, stage, record, on_step), agent.timeout_s)
+            await _in_time(_play(agent, stage, record, on_step), agent.timeout_s, record)
             return record.result(stage)
         finally:
             stage.close()
@@ -118,24 +119,41 @@ async def _play(
 ) -> None:
     history = StepHistory(agent.history_length)
     while not stage.is_over:
-        step = await agent.act(stage, history.steps())
+        try:
+            step = await agent.act(stage, history)
+        except ContextOverflowError:
+            stage.truncated = True  # the model can go no further: scored as it stands
+            return
         record.steps.append(step)
         history.add(step)
         if on_step is not None:
             on_step(step)
 
 
-async def _in_time(playing: Coroutine[Any, Any, None], limit_s: float | None) -> None:
+async def _in_time(
+    playing: Coroutine[Any, Any, None], limit_s: float | None, record: _Record
+) -> None:
+    """Plays; waits for a rate limit, which are not the episode's doing, prolong the limit."""
     if limit_s is None:
         await playing
         return
     task = asyncio.ensure_future(playing)
+    clock, excused_s = asyncio.get_running_loop().time, 0.0
+    end_s = clock() + limit_s
     try:
-        await TimeLimit(limit_s).wait_for(task)
-    except TimeoutError:
-        if not task.cancelled():  # raised by what was called, not by the limit
-            raise
-        raise EpisodeTimeoutError(f"the episode was not over within {limit_s:g} s") from None
+        while True:
+            await asyncio.wait([task], timeout=max(end_s + excused_s - clock(), 0.0))
+            if task.done():
+                await task
+                return
+            if record.rate_limit_wait_s <= excused_s:
+                break
+            excused_s = record.rate_limit_wait_s
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+    raise EpisodeTimeoutError(f"the episode was not over within {limit_s:g} s")
 
 
 class _Agent:
@@ -155,7 +173,7 @@ class _Agent:
         )
         self._tags = {**options.tags, **episode_tags(record.spec)}
 
-    async def act(self, stage: _Stage, history: tuple[tuple[str, str], ...]) -> Step:
+    async def act(self, stage: _Stage, history: StepHistory) -> Step:
         observation = stage.observation
         started_s = self._clock.monotonic_s()
         inference = await self._ask(self._request(stage, history))
@@ -177,15 +195,20 @@ class _Agent:
             usage=inference.usage,
             inference_id=inference.inference_id or None,
             cached=inference.cached,
+            finish_reason=inference.finish_reason,
+            model=inference.model,
         )
 
-    def _request(self, stage: _Stage, history: tuple[tuple[str, str], ...]) -> InferenceRequest:
+    def _request(self, stage: _Stage, history: StepHistory) -> InferenceRequest:
         return InferenceRequest(
             variant=self._record.spec.variant,
             episode_id=self._record.episode_id,
             mission=stage.mission,
             observation=stage.observation,
-            history=history,
+            history=history.steps(),
+            step=history.num_steps + 1,
+            max_steps=stage.max_steps,
+            last_answer=history.last_answer,
             tags=self._tags,
             seed=self._options.model_seed,
             occasion=f"{self._record.spec}#{len(self._record.steps)}",
@@ -198,6 +221,7 @@ class _Agent:
                 self._retry_policy,
                 self._clock,
                 on_retry=self._record.count_retry,
+                on_rate_limit_wait=self._record.count_rate_limit_wait,
             )
         except InfrastructureError:
             if self._options.on_error != "fallback":
@@ -244,17 +268,20 @@ class _Stage:
     def decide(self, inference: Inference) -> tuple[str, str, AnswerStatus]:
         """Returns candidate, action to execute, and status of an answer.
 
-        As in BALROG a candidate has to be a known action word for word; white space around it is
-        forgiven. Text that does not parse names no action, even where it reads like one: the
-        answer's form is part of what is asked for.
+        As in BALROG a candidate has to be a known action word for word, white space included.
+        Text that does not parse names no action, even where it reads like one: the answer's form
+        is part of what is asked for.
         """
-        if inference.action is None:
-            self._environment.check_action_validity(inference.raw)
-            return inference.raw, self._environment.default_action, AnswerStatus.UNPARSABLE
-        candidate = inference.action.strip()
-        action = self._environment.check_action_validity(candidate)
-        known = action == candidate
-        return candidate, action, AnswerStatus.VALID if known else AnswerStatus.UNKNOWN_ACTION
+        candidate, status = inference.action, AnswerStatus.UNKNOWN_ACTION
+        if candidate is None:
+            candidate, status = inference.raw, AnswerStatus.UNPARSABLE
+            self._environment.check_action_validity(candidate)
+            action = self._environment.default_action
+        else:
+            action = self._environment.check_action_validity(candidate)
+            if action == candidate:
+                return candidate, action, AnswerStatus.VALID
+        return candidate, action, AnswerStatus.CUT_OFF if inference.is_cut_off else status
 
     @_environment_failures
     def random_action(self, seed: str) -> str:
@@ -291,6 +318,7 @@ class _Record:
         self.spec = spec
         self.episode_id = episode_id
         self.steps: list[Step] = []
+        self.rate_limit_wait_s = 0.0
         self._clock = clock
         self._num_retries = 0
         self._started_at_s = clock.now_s()
@@ -299,9 +327,12 @@ class _Record:
     def count_retry(self) -> None:
         self._num_retries += 1
 
+    def count_rate_limit_wait(self, wait_s: float) -> None:
+        self.rate_limit_wait_s += wait_s
+
     def result(self, stage: _Stage) -> EpisodeResult:
         steps = self.steps
-        invalid = {AnswerStatus.UNKNOWN_ACTION, AnswerStatus.UNPARSABLE}
+        invalid = {AnswerStatus.UNKNOWN_ACTION, AnswerStatus.UNPARSABLE, AnswerStatus.CUT_OFF}
         return EpisodeResult(
             **self._common(),
             mission=stage.mission,
@@ -313,6 +344,7 @@ class _Record:
             failed_candidates=tuple(step.candidate for step in steps if step.status in invalid),
             num_fallbacks=sum(step.status is AnswerStatus.FALLBACK for step in steps),
             layout_fingerprint=stage.layout_fingerprint,
+            models=tuple(dict.fromkeys(step.model for step in steps if step.model)),
         )
 
     def failure(self, error: InfrastructureError) -> EpisodeFailure:

@@ -93,7 +93,8 @@ class ArtifactHooks:
                 f"--babyai-save: {path} not written: {tally.num_missing:,} episodes were not "
                 "played; finish the run with --babyai-resume"
             )
-        save_baseline(path, tally.compared.snapshot)
+        allow_errors = self._state.plan.settings.save_errors == "on"
+        save_baseline(path, tally.compared.snapshot, allow_errors=allow_errors)
         yield f"baseline {path} written; commit it"
 
     def _judged(self, report: RunReport) -> Judged:

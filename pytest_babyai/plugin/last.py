@@ -23,7 +23,7 @@ from _pytest.mark import KeywordMatcher, MarkMatcher
 from _pytest.mark.expression import Expression
 
 from pytest_babyai.errors import JournalError
-from pytest_babyai.gate import GateOutcome
+from pytest_babyai.gate import GateOutcome, settled
 from pytest_babyai.journal import newest_runs, reusable
 from pytest_babyai.plugin.options import GATES
 from pytest_babyai.plugin.outcomes import replay_command
@@ -281,6 +281,11 @@ class GateCollector(pytest.Collector):
         for gate in self._plan.gates:
             yield GateItem.from_parent(self, name=str(gate))
 
+    @property
+    def inconclusive(self) -> str:
+        """What becomes of a gate that is inconclusive."""
+        return self._state.plan.settings.inconclusive
+
     def judge(self, name: str) -> GateResult:
         """Judges the episodes that were played by the gate of an item."""
         player = self._state.player
@@ -298,9 +303,10 @@ class GateItem(pytest.Item):
         """Judges the episodes that were played."""
         result = self.parent.judge(self.name)
         self.user_properties.append(("babyai_gate", result.outcome.value))
-        if result.outcome is GateOutcome.FAILED:
+        outcome = settled(result, self.parent.inconclusive)
+        if outcome is GateOutcome.FAILED:
             pytest.fail(result.reason, pytrace=False)
-        if result.outcome is GateOutcome.INCONCLUSIVE:
+        if outcome is GateOutcome.INCONCLUSIVE:
             # The place of the item, not that of this line, stands in pytest's summary.
             raise pytest.skip.Exception(f"inconclusive: {result.reason}", _use_item_location=True)
 

@@ -142,6 +142,8 @@ class LoopHooks:
         ended = {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
         if player is None or session.exitstatus not in ended:
             return
+        if player.link is not None and player.link.num_missing:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if player.controls.budget_reason() and player.scheduler.refusal:
             session.exitstatus = BUDGET_EXIT
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pytest
 
 from pytest_babyai.environment import TASKS, resolve_task
+from pytest_babyai.environment.expert import check_references
 from pytest_babyai.errors import SettingsError
-from pytest_babyai.gate import check_rules, find_baseline, parse_rules
+from pytest_babyai.gate import check_rules, find_baseline, is_baseline_path, parse_rules
 from pytest_babyai.playing.setup import check_seeds, read_setup, tasks_of
 from pytest_babyai.plugin.options import command_line, ini_file
 from pytest_babyai.records import EpisodeSpec, PlannedEpisode
-from pytest_babyai.settings.sources import marker_source, origin_of, resolve
+from pytest_babyai.settings.sources import marker_source, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -116,7 +117,6 @@ class Plan:
         )
         self.settings = self.setup.settings
         self.rules_of: dict[str, FunctionRules] = {}
-        self._played_variants: set[str] = set()
         self._of_function: dict[str, Settings] = {}
 
     def path_of(self, setting: str, path: str | Path) -> Path:
@@ -135,8 +135,7 @@ class Plan:
         text: str | None = getattr(self.settings, setting)
         if text is None:
             return None
-        is_path = "/" in text or text.endswith(".json")
-        return str(self.path_of(setting, text)) if is_path else text
+        return str(self.path_of(setting, text)) if is_baseline_path(text) else text
 
     def find_baseline(self) -> Path | None:
         """Returns the file that ``--babyai-compare`` names, None where nothing is compared.
@@ -152,7 +151,6 @@ class Plan:
         return self.setup.run_spec(
             nodeids,
             root=self._config.rootpath,
-            variants=frozenset(self._played_variants or self.setup.variants(self.settings)),
             command_line=[str(argument) for argument in self._config.invocation_params.args],
         )
 
@@ -172,10 +170,11 @@ class Plan:
             for marker in node.iter_markers("babyai")
         ]
         sources = [*self.setup.strong, *markers, *self.setup.weak]
-        settings = resolve(sources)
+        settings = self.setup.resolve(markers)
         self._of_function[node.nodeid] = settings
         self.setup.check_variants(settings, origin_of("variants", sources))
         self.setup.check_reference(settings, origin_of("reference", sources))
+        check_references(settings.references)
         check_seeds(settings)
         tasks = tasks_of(settings, origin_of("tasks", sources))
         missing = [name for name in PARAMETERS if name not in metafunc.fixturenames]
@@ -190,7 +189,6 @@ class Plan:
     def _parameters(self, settings: Settings, tasks: Sequence[str]) -> Iterable[object]:
         task_marks = {task: self._marks(task, "task") for task in tasks}
         variants = self.setup.variants(settings)
-        self._played_variants.update(variants)
         for variant in variants:
             variant_marks = self._marks(variant, "variant")
             for task in tasks:
@@ -226,6 +224,8 @@ class Plan:
         # What stands nearest to a test counts: its marker's reference, then a baseline.
         is_variant = origin_of("reference", markers) != "" or settings.compare is None
         reference = settings.reference if is_variant else None
+        if is_variant and reference is None and len(variants) > 1:
+            reference = variants[0]  # as in the table under the run
         has_reference = settings.compare is not None or reference is not None
         tasks = [resolve_task(task) for task in settings.tasks or TASKS]
         check_rules(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,10 @@ class State:
 
             self.output.watch()
             try:
-                self.player = open_player(self.run, around=self.output.of)
+                rules = dict.fromkeys(r for each in self.plan.rules_of.values() for r in each.rules)
+                run = dataclasses.replace(self.run, decisions=self.tally.decisions(tuple(rules)))
+                self.player = open_player(run, around=self.output.of)
+                self.tally.stopping = self.player.controls.early_stop
             except BaseException:
                 self.output.unwatch()
                 raise

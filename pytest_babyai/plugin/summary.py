@@ -49,7 +49,8 @@ class SummaryHooks:
         verbosity = terminalreporter.verbosity
         terminalreporter.section("BabyAI episodes", sep="=")
         how: dict[str, Any] = {"width": width, "symbols": symbols}
-        for line in summary_lines(report, verbosity=verbosity, **how):
+        between = self._state.tally.compared.between_variants
+        for line in summary_lines(report, comparison=between, verbosity=verbosity, **how):
             terminalreporter.write_line(line.text, **line.style)
         for line in self._decision_lines(verbosity, how):
             terminalreporter.write_line(line.text, **line.style)
@@ -83,6 +84,9 @@ class SummaryHooks:
         player = self._state.player
         if player is None:
             return
+        yield from self._state.run.configuration.answer_lines(
+            episode.outcome for episode in report.episodes
+        )
         yield from player.controls.notes()
         if player.server is not None:
             yield from player.server.notes()

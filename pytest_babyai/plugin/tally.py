@@ -10,21 +10,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_babyai.environment import TASKS, environment_factory
+from pytest_babyai.environment.expert import reference_results
 from pytest_babyai.errors import BaselineError
 from pytest_babyai.gate import (
-    GateOutcome,
-    GateResult,
     Reference,
     RunScores,
-    UnscoredEpisode,
     check_comparable,
     compare,
     evaluate_rules,
     load_baseline,
     planned_gates,
     take_snapshot,
+    unjudged,
 )
+from pytest_babyai.gate.judge import spend_all
 from pytest_babyai.journal import installed_versions
+from pytest_babyai.playing.stopping import Decisions
 from pytest_babyai.plugin.options import GATES
 from pytest_babyai.reporting.comparison import compare_variants, margins
 from pytest_babyai.reporting.numbers import count_of
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
-    from pytest_babyai.gate import Comparison, Rule, RunSnapshot
+    from pytest_babyai.gate import Comparison, GateResult, Rule, RunSnapshot
     from pytest_babyai.playing.run_spec import RunSpec
+    from pytest_babyai.playing.stopping import Stopping
     from pytest_babyai.records import EpisodeSpec, PlannedEpisode
     from pytest_babyai.reporting.results import EpisodeReport
     from pytest_babyai.settings.model import Settings
@@ -83,7 +85,7 @@ class GatePlan:
             reference: The variant that changes refer to, None for the baseline.
         """
         judged = tuple(functions)
-        planned = RunScores.of((UnscoredEpisode(spec, "planned") for spec in specs), tasks=TASKS)
+        planned = RunScores.planned(specs, tasks=TASKS)
         compared = Reference("what it is compared with", planned, reference)
         return cls(
             rules=rules,
@@ -117,12 +119,14 @@ class Tally:
         episodes: What was reported, by the name of the planned episode.
         num_left_out: Episodes that need not be played, as their variant is known well enough.
         num_unknown: Episodes of gates that run alone which the journal does not have.
+        stopping: What stopped variants early; None where nothing did.
     """
 
     def __init__(self, run: RunSpec, baseline_path: Path | None = None) -> None:
         self.episodes: dict[str, EpisodeReport] = {}
         self.num_left_out = 0
         self.num_unknown = 0
+        self.stopping: Stopping | None = None
         self._run = run
         self._baseline_path = baseline_path
         self._askers: defaultdict[str, set[str]] = defaultdict(set)
@@ -164,6 +168,24 @@ class Tally:
             num_selected=len(episodes) + self.num_missing,
             wall_time_s=time.monotonic() - self._started_s,
             interrupted=interrupted,
+            references=reference_results(
+                run.settings.references,
+                ((e.spec.task, e.spec.seed, e.num_dists) for e in run.nodeids),
+            ),
+        )
+
+    def decisions(self, rules: tuple[Rule, ...]) -> Decisions | None:
+        """Returns what ``--babyai-decide`` asks for, None without it."""
+        settings, baseline = self._run.settings, self.baseline
+        if settings.decide != "on":
+            return None
+        variants = settings.variants or self._run.configuration.variants
+        return Decisions(
+            rules=rules,
+            reference=settings.reference or (variants[0] if len(variants) > 1 else None),
+            baseline=baseline and Reference(baseline.label, baseline.snapshot.scores),
+            primary=settings.primary,
+            margins=margins(settings.margin),
         )
 
     @property
@@ -194,7 +216,7 @@ class Tally:
         if self.baseline is None:
             return
         episodes = list(self._run.nodeids)
-        scores = RunScores.of(UnscoredEpisode(each.spec, "planned") for each in episodes)
+        scores = RunScores.planned(each.spec for each in episodes)
         common = self.baseline.snapshot.fingerprints.keys()
         run = dataclasses.replace(
             self.compared.snapshot,
@@ -216,6 +238,10 @@ class Tally:
     def _judge(self, plan: GatePlan) -> Mapping[str, GateResult]:
         reports = [each for name, each in self.episodes.items() if plan.covers(self._askers[name])]
         scores = RunScores.of_outcomes([report.outcome for report in reports], tasks=TASKS)
+        stopping = self.stopping
+        if stopping is not None:
+            scores = stopping.seen(scores)
+        spend = stopping.spend if stopping else spend_all
         obstacle = self._obstacle()
         found: dict[str, GateResult] = {}
         for rule in plan.rules:
@@ -223,12 +249,11 @@ class Tally:
             if rule.relative:
                 reference, incomparable = self._reference(plan, scores)
                 problem = problem or incomparable
-            for result in evaluate_rules([rule], scores, reference):
+            for result in evaluate_rules([rule], scores, reference, spend=spend):
                 found.setdefault(result.name, _doubted(result, problem))
         for gate in plan.gates:
             reason = obstacle or "nothing to judge: no such episode was played"
-            missing = GateResult(gate, gate.variant, gate.task, GateOutcome.INCONCLUSIVE, reason)
-            found.setdefault(str(gate), missing)
+            found.setdefault(str(gate), unjudged(gate, reason))
         return {str(gate): found[str(gate)] for gate in plan.gates}
 
     def _obstacle(self) -> str:
@@ -310,14 +335,27 @@ class RunComparisons:
         """
         if self.reference is None:
             return None
-        margin = self._run.settings.margin
-        return compare(self.snapshot.scores, self.reference, margins=margins(margin))
+        settings, stopping = self._run.settings, self._tally.stopping
+        scores = self.snapshot.scores
+        return compare(
+            stopping.seen(scores) if stopping else scores,
+            self.reference,
+            margins=margins(settings.margin),
+            primary=settings.primary,
+            spend=stopping.spend if stopping else spend_all,
+        )
 
     @functools.cached_property
     def between_variants(self) -> Comparison | None:
         """All variants beside the one of reference; None where there is only one."""
         settings = self._run.settings
-        return compare_variants(self._report, settings.reference, margin=settings.margin)
+        return compare_variants(
+            self._report,
+            settings.reference,
+            margin=settings.margin,
+            primary=settings.primary,
+            stopping=self._tally.stopping,
+        )
 
     @functools.cached_property
     def possible(self) -> tuple[Comparison, ...]:
@@ -352,6 +390,4 @@ def _fingerprints(
 
 
 def _doubted(result: GateResult, problem: str) -> GateResult:
-    if not problem:
-        return result
-    return GateResult(result.rule, result.variant, result.task, GateOutcome.INCONCLUSIVE, problem)
+    return unjudged(result.rule, problem) if problem else result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_babyai.statistics import Verdict
+from pytest_babyai.gate import Verdict
 
 NUM_SERIES_COLORS: Final = 8
 

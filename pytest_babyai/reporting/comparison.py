@@ -6,7 +6,9 @@ import collections
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from pytest_babyai.gate import GateOutcome, Reference, RunScores, compare
+from pytest_babyai.gate import GateOutcome, Reference, RunScores, Verdict, compare
+from pytest_babyai.gate.judge import spend_all
+from pytest_babyai.metrics import PRIMARY
 from pytest_babyai.reporting.episodes import one_line
 from pytest_babyai.reporting.numbers import (
     COUNT,
@@ -20,12 +22,12 @@ from pytest_babyai.reporting.numbers import (
 )
 from pytest_babyai.reporting.tables import table_lines
 from pytest_babyai.reporting.terminal import NO_STYLE, WARNING_STYLE, Line, wrapped
-from pytest_babyai.statistics import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_babyai.gate import Comparison, GateResult, MetricComparison, VariantComparison
+    from pytest_babyai.playing.stopping import Stopping
     from pytest_babyai.reporting.results import RunReport
 
 _POINTS: Final = NumberFormat(1, 100.0)
@@ -34,6 +36,7 @@ _FORMATS: Final[Mapping[str, tuple[str, NumberFormat]]] = MappingProxyType(
         "success": ("success %", _POINTS),
         "progression": ("progression", SCORE),
         "return": ("return", SCORE),
+        "efficiency": ("efficiency", SCORE),
         "steps": ("steps", COUNT),
         "input_tokens": ("input tokens", TOKENS),
         "output_tokens": ("output tokens", TOKENS),
@@ -64,7 +67,12 @@ _REASON_LIMIT: Final = 1000
 
 
 def compare_variants(
-    report: RunReport, reference: str | None = None, *, margin: float = DEFAULT_MARGIN
+    report: RunReport,
+    reference: str | None = None,
+    *,
+    margin: float = DEFAULT_MARGIN,
+    primary: str = PRIMARY,
+    stopping: Stopping | None = None,
 ) -> Comparison | None:
     """Compares all variants of a run with one of them; None where there is only one.
 
@@ -72,6 +80,8 @@ def compare_variants(
         report: The run.
         reference: The variant to compare with; None takes the first.
         margin: Difference in success, progression and return that does not matter.
+        primary: The metric whose verdicts count.
+        stopping: What stopped variants early, None where nothing did.
     """
     variants = report.variants
     if len(variants) < 2:  # noqa: PLR2004 - a comparison needs two
@@ -79,12 +89,20 @@ def compare_variants(
     name = reference or variants[0]
     outcomes = [episode.outcome for episode in report.episodes]
     scores = RunScores.of_outcomes(outcomes, variants=variants, tasks=report.tasks)
-    return compare(scores, Reference(f"variant {name}", scores, name), margins=margins(margin))
+    if stopping is not None:
+        scores = stopping.seen(scores)
+    return compare(
+        scores,
+        Reference(f"variant {name}", scores, name),
+        margins=margins(margin),
+        primary=primary,
+        spend=stopping.spend if stopping else spend_all,
+    )
 
 
 def margins(margin: float) -> dict[str, float]:
     """Returns by metric the difference that does not matter, for `compare`."""
-    return dict.fromkeys(("success", "progression", "return"), margin)
+    return dict.fromkeys(("success", "progression", "return", "efficiency"), margin)
 
 
 def comparison_lines(
@@ -117,13 +135,13 @@ def comparison_lines(
         yield from _table(comparison, width, symbols)
     yield Line("")
     for variant in comparison.variants:
-        yield from _verdict_lines(variant, width)
+        yield from _verdict_lines(variant, comparison.primary, width)
     yield from wrapped(_remarks(comparison, symbols), width)
 
 
 def reference_lines(
     comparison: Comparison,
-    metric: str = "success",
+    metric: str | None = None,
     *,
     width: int = 80,
     symbols: Symbols = UNICODE,
@@ -135,8 +153,11 @@ def reference_lines(
     """
     if not comparison.variants:
         return
+    metric = metric or comparison.primary
     name, number_format = _FORMATS[metric]
-    yield Line(f"{_delta(symbols)} {name} against {one_line(comparison.label, _NAME_LIMIT)}:")
+    label = one_line(comparison.label, _NAME_LIMIT)
+    level = f"{100 * comparison.level:g} %{_corrected(comparison)}"
+    yield from wrapped([f"{_delta(symbols)} {name} against {label} ({level}):"], width)
     names = [one_line(variant.variant, _NAME_LIMIT, symbols) for variant in comparison.variants]
     widest = max(map(len, names))
     for padded, variant in zip(
@@ -226,7 +247,7 @@ def _cell(found: MetricComparison, number_format: NumberFormat, symbols: Symbols
     if difference.interval is not None:
         low = _signed(difference.interval.low, number_format)
         parts.append(f"[{low}, {_signed(difference.interval.high, number_format)}]")
-    return " ".join([*parts, found.verdict.value])
+    return " ".join([*parts, found.note or found.verdict.value])
 
 
 def _signed(value: float, number_format: NumberFormat) -> str:
@@ -236,16 +257,16 @@ def _signed(value: float, number_format: NumberFormat) -> str:
     )
 
 
-def _verdict_lines(variant: VariantComparison, width: int) -> Iterator[Line]:
+def _verdict_lines(variant: VariantComparison, primary: str, width: int) -> Iterator[Line]:
     for verdict in (Verdict.WORSE, Verdict.BETTER):
-        names = [
-            _FORMATS[name][0].rstrip(" %$")
-            for name, found in variant.metrics.items()
-            if found.verdict is verdict
+        names = [name for name, found in variant.metrics.items() if found.verdict is verdict]
+        words = [
+            _FORMATS[name][0].rstrip(" %$") + ("" if name == primary else " (exploratory)")
+            for name in sorted(names, key=lambda name: name != primary)
         ]
-        if names:
+        if words:
             text = (
-                f"{one_line(variant.variant, _NAME_LIMIT)} is {verdict.value}: {', '.join(names)}"
+                f"{one_line(variant.variant, _NAME_LIMIT)} is {verdict.value}: {', '.join(words)}"
             )
             yield from wrapped([text], width, _VERDICT_STYLES[verdict])
 
@@ -269,12 +290,16 @@ def _remarks(comparison: Comparison, symbols: Symbols) -> Iterator[str]:
 def _how_to_read(comparison: Comparison, symbols: Symbols) -> str:
     pairs = sorted({variant.num_pairs for variant in comparison.variants})
     span = f"{pairs[0]:,}" if len(pairs) == 1 else f"{pairs[0]:,} to {pairs[-1]:,}"
-    num_variants = len(comparison.variants)
-    corrected = f", Holm over {num_variants} variants" if num_variants > 1 else ""
+    corrected = _corrected(comparison)
     return (
         f"{_delta(symbols)} with {100 * comparison.level:g} % interval, paired on {span} "
         f"(task, seed) of the same level, clustered by seed{corrected}."
     )
+
+
+def _corrected(comparison: Comparison) -> str:
+    num_variants = len(comparison.variants)
+    return f", Holm over {num_variants} variants" if num_variants > 1 else ""
 
 
 def _delta(symbols: Symbols) -> str:

@@ -9,7 +9,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_babyai.statistics import detectable_difference, paired_difference
+from pytest_babyai.statistics import detectable_difference, difference_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -134,6 +134,8 @@ def wall_time_s(groups: Iterable[PlannedGroup], concurrency: int) -> float:
 def plan_detectable(specs: Iterable[EpisodeSpec], past: Iterable[EpisodeResult]) -> Detectable:
     """Returns the smallest difference that a plan detects with 80 % power at 95 % confidence.
 
+    After Holm's correction over the variants that are compared with the first.
+
     The spread of seeds is that of the planned variants' past episodes on the planned tasks, of
     their most scattered pair. Where no two of them have `MIN_COMMON_SEEDS` seeds in common, or
     nothing differed, it is assumed: success of 50 %, which scatters most; variants that have
@@ -147,21 +149,24 @@ def plan_detectable(specs: Iterable[EpisodeSpec], past: Iterable[EpisodeResult])
     tasks = {spec.task for spec in specs}
     variants = {spec.variant for spec in specs}
     num_seeds = len({spec.seed for spec in specs})
+    num_comparisons = max(1, len(variants) - 1)
     relevant = [each for each in past if each.spec.task in tasks and each.spec.variant in variants]
     success_sd = _seed_sd(relevant, "success")
     progression_sd = _seed_sd(relevant, "progression")
     assumed_sd = _assumed_seed_sd(len(tasks))
     return Detectable(
-        success=_detectable(success_sd or assumed_sd, num_seeds),
-        progression=_detectable(progression_sd or assumed_sd, num_seeds),
+        success=_detectable(success_sd or assumed_sd, num_seeds, num_comparisons),
+        progression=_detectable(progression_sd or assumed_sd, num_seeds, num_comparisons),
         from_past=bool(success_sd and progression_sd),
     )
 
 
-def _detectable(seed_sd: float, num_seeds: int) -> float | None:
+def _detectable(seed_sd: float, num_seeds: int, num_comparisons: int) -> float | None:
     if num_seeds < 2:  # noqa: PLR2004 - one seed has no spread
         return None
-    return min(1.0, detectable_difference(seed_sd / math.sqrt(num_seeds), num_seeds))
+    level = 1 - 0.05 / num_comparisons  # Holm's first step
+    standard_error = seed_sd / math.sqrt(num_seeds)
+    return min(1.0, detectable_difference(standard_error, num_seeds, level=level))
 
 
 def _assumed_seed_sd(num_tasks: int) -> float:
@@ -172,13 +177,26 @@ def _assumed_seed_sd(num_tasks: int) -> float:
 
 def _seed_sd(results: Iterable[EpisodeResult], metric: str) -> float | None:
     """Returns the largest standard deviation of a seed's difference between two variants."""
-    values: dict[str, dict[tuple[str, int], float]] = {}
+    values: dict[str, dict[tuple[str, int], list[float]]] = {}
     for result in results:
         spec = result.spec
-        values.setdefault(spec.variant, {})[spec.task, spec.seed] = float(getattr(result, metric))
-    differences = itertools.starmap(paired_difference, itertools.combinations(values.values(), 2))
-    spreads = [each.seed_sd for each in differences if each.num_seeds >= MIN_COMMON_SEEDS]
+        known = values.setdefault(spec.variant, {}).setdefault((spec.task, spec.seed), [])
+        known.append(float(getattr(result, metric)))
+    found = [
+        difference_evidence(first, second, low=0, high=1)
+        for first, second in itertools.combinations(values.values(), 2)
+        if _differed(first, second)
+    ]
+    spreads = [each.seed_sd for each in found]
     return max((spread for spread in spreads if spread), default=None)
+
+
+def _differed(
+    first: Mapping[tuple[str, int], list[float]], second: Mapping[tuple[str, int], list[float]]
+) -> bool:
+    common = first.keys() & second.keys()
+    num_seeds = len({seed for _, seed in common})
+    return num_seeds >= MIN_COMMON_SEEDS and any(first[pair] != second[pair] for pair in common)
 
 
 def _num_tokens(result: EpisodeResult) -> int | None:

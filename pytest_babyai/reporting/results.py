@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_babyai.errors import EnvironmentFailureError
+from pytest_babyai.gate import RunScores, interval_of
+from pytest_babyai.metrics import METRICS
 from pytest_babyai.records import EpisodeFailure, EpisodeResult
-from pytest_babyai.statistics import Estimate, estimate, mean
+from pytest_babyai.statistics import Estimate, estimate, mean, pass_at_k, pass_hat_k
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pytest_babyai.records import EpisodeOutcome, EpisodeSpec
+    from pytest_babyai.statistics import Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,35 @@ class VariantSummary:
         return _estimate_of_known([result.usage.output_tokens for result in self.results])
 
     @property
+    def efficiency(self) -> Estimate:
+        """Success weighted by path length (SPL); undefined if any level is too large to search."""
+        return _estimate_of_known([METRICS["efficiency"].value(result) for result in self.results])
+
+    def interval(self, metric: str) -> Interval | None:
+        """Returns the 95 % interval of a metric's mean, clustered by seed; None below two seeds."""
+        scores = RunScores.of_outcomes(self.results)
+        return interval_of(scores, metric, self.variant, self.task)
+
+    @property
+    def num_repeats(self) -> int:
+        """How often every (task, seed) has a score at least."""
+        return min((len(group) for group in self._repeats()), default=0)
+
+    def pass_at(self, k: int) -> Estimate:
+        """pass@k over (task, seed): the chance that one of ``k`` tries solves it."""
+        return estimate([pass_at_k(sum(group), len(group), k) for group in self._repeats()])
+
+    def pass_hat(self, k: int) -> Estimate:
+        """pass^k over (task, seed): the chance that all of ``k`` tries solve it."""
+        return estimate([pass_hat_k(sum(group), len(group), k) for group in self._repeats()])
+
+    def _repeats(self) -> list[list[bool]]:
+        groups: dict[tuple[str, int], list[bool]] = {}
+        for result in self.results:
+            groups.setdefault((result.spec.task, result.spec.seed), []).append(result.success)
+        return list(groups.values())
+
+    @property
     def num_invalid(self) -> int:
         """Answers that named no known action or did not parse."""
         return sum(len(result.failed_candidates) for result in self.results)
@@ -143,7 +175,7 @@ class VariantSummary:
         return sum(known) if known and len(known) == len(costs) else None
 
 
-def _estimate_of_known(values: list[int | None]) -> Estimate:
+def _estimate_of_known(values: Sequence[float | None]) -> Estimate:
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return Estimate(None, None, len(values))
@@ -183,6 +215,7 @@ class RunReport:
         num_selected: Episodes that were to be played.
         wall_time_s: Duration of the run in seconds.
         interrupted: Whether it was stopped, as by Ctrl-C.
+        references: Episodes played without a model, as floor and ceiling; in no comparison.
     """
 
     setup: RunSetup
@@ -190,6 +223,7 @@ class RunReport:
     num_selected: int
     wall_time_s: float
     interrupted: bool = False
+    references: tuple[EpisodeResult, ...] = ()
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -223,6 +257,14 @@ class RunReport:
         return tuple(
             _summary(variant, task, outcomes) for variant, outcomes in grouped.items() if outcomes
         )
+
+    def by_reference(self, task: str | None = None) -> tuple[VariantSummary, ...]:
+        """Returns one summary per reference, as `by_variant`."""
+        grouped: dict[str, list[EpisodeOutcome]] = {}
+        for result in self.references:
+            if task in {None, result.spec.task}:
+                grouped.setdefault(result.spec.variant, []).append(result)
+        return tuple(_summary(name, task, outcomes) for name, outcomes in grouped.items())
 
     def below_threshold(self) -> tuple[EpisodeReport, ...]:
         """Returns the episodes below their threshold, by spec."""

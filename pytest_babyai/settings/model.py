@@ -99,17 +99,23 @@ class Settings:
         "what fails the run: 'episodes' below their threshold (default), 'aggregate': errors only",
         marker=True,
     )
-    model: str = _setting(
-        "offline",
+    model: str | None = _setting(
+        None,
         values.text,
         "NAME|PATH",
-        "model file: offline (default), openai, compatible, or a TOML file",
+        "plays all variants: offline, openai, compatible, or a TOML file (default: what they name)",
     )
     config: Path | None = _setting(
         None,
         values.path,
-        "DIR",
-        "configuration directory (default: ./config, else the packaged one)",
+        "PATH",
+        "configuration: directory, file or glob (default: ./config, else the packaged one)",
+    )
+    function: str = _setting(
+        "act",
+        values.text,
+        "NAME",
+        "TensorZero function that chooses an action (default: act)",
     )
     gateway_url: str | None = _setting(
         None, values.url, "URL", "a running TensorZero gateway (default: embedded)"
@@ -120,11 +126,11 @@ class Settings:
         "N|auto",
         "requests in flight at most (default: 50); auto finds what the provider bears",
     )
-    timeout_s: float = _setting(
-        60.0,
+    timeout_s: float | None = _setting(
+        None,
         values.number(0, values.MAX_TIME_S, above=True),
         "SECONDS",
-        "time limit of one request (default: 60)",
+        "time limit of one request (default: the model file's, else 60)",
         ini_type="float",
     )
     max_attempts: int = _setting(
@@ -249,11 +255,36 @@ class Settings:
         "difference in success, progression or return that does not matter (default: 0.05)",
         ini_type="float",
     )
+    primary: str = _setting(
+        "success",
+        values.one_of("success", "progression", "return", "efficiency", "steps"),
+        "METRIC",
+        "the metric whose verdicts count (default: success); those of others are exploratory",
+    )
+    inconclusive: str = _setting(
+        "skip",
+        values.one_of("pass", "skip", "fail"),
+        "pass|skip|fail",
+        "what becomes of a gate that is neither surely bad nor surely good (default: skip)",
+    )
+    references: tuple[str, ...] = _setting(
+        (),
+        values.names,
+        "NAMES",
+        "shown beside the variants without asking a model: 'expert', 'random', or both",
+    )
     save: str | None = _setting(
         None,
         values.text,
         "NAME|PATH",
         "bless the run: write it as a baseline, meant to be committed",
+    )
+    save_errors: str = _setting(
+        "off",
+        values.switch,
+        "on|off",
+        "bless a run although some of its episodes are errors (default: off)",
+        bare="on",
     )
     until: str | None = _setting(
         None,
@@ -261,6 +292,13 @@ class Settings:
         "±P",
         "stop a variant when its success is known this well, such as '±0.05' or "
         "'progression±0.05@90%'",
+    )
+    decide: str = _setting(
+        "off",
+        values.switch,
+        "on|off",
+        "stop a variant as soon as its gates and comparisons are decided (default: off)",
+        bare="on",
     )
     html: Path | None = _setting(
         None, values.path, "FILE", "write a report with charts and replays, one file for offline"
@@ -319,7 +357,7 @@ class Settings:
     @property
     def rules(self) -> tuple[str, ...]:
         """The rules of gates that are meant for the model."""
-        return self.fail if isinstance(self.fail, tuple) else self.fail.get(self.model, ())
+        return self.fail if isinstance(self.fail, tuple) else self.fail.get(self.model or "", ())
 
     def as_plain(self) -> dict[str, Any]:
         """Returns the settings as JSON types, for a report or a manifest."""

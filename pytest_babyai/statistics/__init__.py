@@ -1,52 +1,51 @@
-"""Means, intervals, paired comparisons and plans: pure functions.
+"""Means, intervals, multiple comparisons, plans and sequential tests: pure functions.
 
-Episodes of one seed share their layout, so whatever claims confidence clusters by seed (Miller
-2024, "Adding Error Bars to Evals", arXiv 2411.00640). Undefined is None; a number that is NaN or
-infinite raises `StatisticsError`. The functions of the default table (`mean`, `sem`, `estimate`)
-need the standard library only; Student's t comes from ``scipy.special``, imported on first use.
+Whatever claims confidence clusters by seed. Undefined is None; a number that is NaN or infinite
+raises `StatisticsError`. `mean`, `sem` and `estimate` need the standard library only; scipy and
+numpy are imported on first use.
 """
 
-from pytest_babyai.statistics.comparison import (
-    PairedDifference,
-    Verdict,
-    holm,
-    mcnemar_p_value,
-    paired_difference,
-    verdict,
-)
 from pytest_babyai.statistics.estimates import (
     Estimate,
     clustered_sem,
-    design_effect,
     estimate,
     mean,
+    pass_at_k,
+    pass_hat_k,
     sem,
 )
-from pytest_babyai.statistics.intervals import (
-    Interval,
-    t_interval,
-    t_test_p_value,
-    wilson_interval,
+from pytest_babyai.statistics.evidence import (
+    Evidence,
+    difference_evidence,
+    mean_evidence,
+    ratio_evidence,
 )
-from pytest_babyai.statistics.planning import detectable_difference, num_seeds_needed
+from pytest_babyai.statistics.intervals import Interval, t_interval, wilson_interval
+from pytest_babyai.statistics.multiplicity import holm, holm_alphas
+from pytest_babyai.statistics.planning import (
+    detectable_difference,
+    seeds_for_half_width,
+    seeds_for_margin,
+)
 
 __all__ = [
     "Estimate",
+    "Evidence",
     "Interval",
-    "PairedDifference",
-    "Verdict",
     "clustered_sem",
-    "design_effect",
     "detectable_difference",
+    "difference_evidence",
     "estimate",
     "holm",
-    "mcnemar_p_value",
+    "holm_alphas",
     "mean",
-    "num_seeds_needed",
-    "paired_difference",
+    "mean_evidence",
+    "pass_at_k",
+    "pass_hat_k",
+    "ratio_evidence",
+    "seeds_for_half_width",
+    "seeds_for_margin",
     "sem",
     "t_interval",
-    "t_test_p_value",
-    "verdict",
     "wilson_interval",
 ]

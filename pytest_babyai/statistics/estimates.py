@@ -1,4 +1,4 @@
-"""Means and their standard errors, plain and clustered."""
+"""Means and their standard errors, plain and clustered; chances of several tries."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def mean(values: Sequence[float]) -> float | None:
 def sem(values: Sequence[float]) -> float | None:
     """Returns the standard error of the mean of independent values, with n - 1.
 
-    None below two values: one episode tells nothing about spread. Episodes that share seeds are
-    not independent; `clustered_sem` allows for it.
+    None below two values. Episodes that share seeds are not independent; `clustered_sem` allows
+    for it.
 
     Raises:
         StatisticsError: A value is NaN or infinite.
@@ -58,10 +58,9 @@ def estimate(values: Sequence[float]) -> Estimate:
 def clustered_sem(values: Sequence[float], clusters: Sequence[Hashable]) -> float | None:
     """Returns the standard error of the mean when values of one cluster go together.
 
-    The cluster-robust variance of Miller 2024 (after Liang and Zeger 1986), times
-    G / (G - 1) for G clusters, which is the usual CR1 correction for a mean. With it the result
-    is `sem` exactly where every value is its own cluster, and the standard error of the cluster
-    means exactly where clusters are of one size. Degrees of freedom: G - 1.
+    The cluster-robust variance of Miller 2024 (after Liang and Zeger 1986) times G / (G - 1) for
+    G clusters, the CR1 correction for a mean. It is `sem` exactly where every value is its own
+    cluster. Degrees of freedom: G - 1.
 
     Args:
         values: One value per episode.
@@ -86,19 +85,28 @@ def clustered_sem(values: Sequence[float], clusters: Sequence[Hashable]) -> floa
     return math.sqrt(total * num_clusters / (num_clusters - 1)) / len(values)
 
 
-def design_effect(values: Sequence[float], clusters: Sequence[Hashable]) -> float:
-    """Returns how many times clustering multiplies the variance of the mean, at least 1.
+def pass_at_k(num_solved: int, num_tries: int, k: int) -> float:
+    """Returns the unbiased estimate that at least one of ``k`` tries solves the level.
 
-    Kish 1965. Where all values are equal nothing can be estimated; then every cluster counts as
-    one value, which is the cautious answer.
+    Chen et al. 2021, "Evaluating Large Language Models Trained on Code" (arXiv 2107.03374).
 
     Raises:
-        StatisticsError: As `clustered_sem`.
+        StatisticsError: There are fewer than ``k`` tries, or more solved than tried.
     """
-    clustered, plain = clustered_sem(values, clusters), sem(values)
-    if clustered is None or plain is None or no_spread(plain, values[0]):
-        return max(1.0, len(values) / max(1, len(set(clusters))))
-    return max(1.0, (clustered / plain) ** 2)
+    _check_tries(num_solved, num_tries, k)
+    return 1 - math.comb(num_tries - num_solved, k) / math.comb(num_tries, k)
+
+
+def pass_hat_k(num_solved: int, num_tries: int, k: int) -> float:
+    """Returns the unbiased estimate that all of ``k`` tries solve the level (pass^k).
+
+    Yao et al. 2024, "tau-bench" (arXiv 2406.12045).
+
+    Raises:
+        StatisticsError: As `pass_at_k`.
+    """
+    _check_tries(num_solved, num_tries, k)
+    return math.comb(num_solved, k) / math.comb(num_tries, k)
 
 
 def no_spread(standard_error: float, center: float) -> bool:
@@ -115,3 +123,10 @@ def check_finite(values: Sequence[float]) -> None:
     for position, value in enumerate(values):
         if not math.isfinite(value):
             raise StatisticsError(f"expected finite numbers, found {value} at position {position}")
+
+
+def _check_tries(num_solved: int, num_tries: int, k: int) -> None:
+    if not 1 <= k <= num_tries:
+        raise StatisticsError(f"k lies between 1 and the {num_tries} tries, found {k}")
+    if not 0 <= num_solved <= num_tries:
+        raise StatisticsError(f"{num_solved} of {num_tries} tries cannot be solved")

@@ -1,4 +1,4 @@
-"""Confidence intervals and the tests that go with them."""
+"""Confidence intervals of one mean, share, difference or ratio, as formulas of plain numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from pytest_babyai.errors import StatisticsError
-from pytest_babyai.statistics.estimates import SAME, check_finite, no_spread
+from pytest_babyai.statistics.estimates import check_finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +17,16 @@ class Interval:
     high: float
     level: float
 
+    @property
+    def half_width(self) -> float:
+        """Half of its width."""
+        return (self.high - self.low) / 2
+
 
 def t_interval(
     center: float, standard_error: float, num_clusters: int, *, level: float = 0.95
 ) -> Interval:
     """Returns Student's t-interval around a mean, with ``num_clusters - 1`` degrees of freedom.
-
-    Student 1908; for few clusters Bell and McCaffrey 2002. ``num_clusters`` is the number of
-    values where the standard error is not clustered.
 
     Raises:
         StatisticsError: A number is NaN, infinite or out of range.
@@ -34,48 +36,81 @@ def t_interval(
     return Interval(center - half, center + half, level)
 
 
-def t_test_p_value(center: float, standard_error: float, num_clusters: int) -> float:
-    """Returns the two-sided p-value of Student's t-test that the true mean is 0.
-
-    Where all clusters agree (no spread) t is infinite whatever their number, so two seeds would
-    "prove" anything; the sign test, ``2 ** (1 - num_clusters)``, takes its place.
-
-    Raises:
-        StatisticsError: A number is NaN, infinite or out of range.
-    """
-    from scipy.special import stdtr  # scipy.stats would cost four times as much
-
-    check_finite([center, standard_error])
-    check_clusters(num_clusters)
-    if no_spread(standard_error, center):
-        return 1.0 if abs(center) <= SAME else 2.0 ** (1 - num_clusters)
-    return float(2 * stdtr(num_clusters - 1, -abs(center) / standard_error))
-
-
 def wilson_interval(
-    num_successes: int, num_episodes: int, *, level: float = 0.95, design_effect: float = 1.0
+    num_successes: int, num_episodes: int, *, level: float = 0.95
 ) -> Interval | None:
-    """Returns the score interval of a success rate, None of no episodes.
-
-    Wilson 1927; it stays within [0, 1] and has width at 0 and 1. For clustered episodes
-    ``design_effect`` shrinks the number of episodes to the effective one (Korn and Graubard 1998;
-    Franco, Little, Louis and Slud 2019).
+    """Returns Wilson's score interval (1927) of a rate of independent episodes, None of none.
 
     Raises:
         StatisticsError: A number is out of range.
     """
     if not 0 <= num_successes <= num_episodes:
         raise StatisticsError(f"{num_successes} of {num_episodes} episodes cannot be successes")
-    if not 1 <= design_effect < math.inf:
-        raise StatisticsError(f"a design effect is at least 1, found {design_effect}")
-    z = _normal_quantile((1 + checked_level(level)) / 2)
+    critical = normal_quantile((1 + checked_level(level)) / 2)
     if num_episodes == 0:
         return None
-    rate, size = num_successes / num_episodes, num_episodes / design_effect
-    center = (rate + z * z / (2 * size)) / (1 + z * z / size)
-    half = z / (1 + z * z / size) * math.sqrt(rate * (1 - rate) / size + (z / (2 * size)) ** 2)
-    low = 0.0 if num_successes == 0 else max(0.0, center - half)
-    return Interval(low, 1.0 if num_successes == num_episodes else min(1.0, center + half), level)
+    return Interval(*score_limits(num_successes / num_episodes, num_episodes, critical), level)
+
+
+def score_limits(rate: float, size: float, critical: float) -> tuple[float, float]:
+    """Returns Wilson's limits of a rate, inside [0, 1] and with width even at 0 and 1.
+
+    Args:
+        rate: In [0, 1].
+        size: Effective number of independent values behind it, above 0.
+        critical: Quantile of the normal distribution, or of Student's t.
+    """
+    squared = critical * critical
+    center = (rate + squared / (2 * size)) / (1 + squared / size)
+    half = math.sqrt(rate * (1 - rate) / size + squared / (4 * size * size))
+    half *= critical / (1 + squared / size)
+    low = 0.0 if rate <= 0 else max(0.0, center - half)
+    return low, 1.0 if rate >= 1 else min(1.0, center + half)
+
+
+def mover_limits(
+    first: tuple[float, float, float], second: tuple[float, float, float], correlation: float
+) -> tuple[float, float]:
+    """Returns limits of a difference from each side's own limits (MOVER).
+
+    Newcombe 1998 (method 10, for pairs); Zou and Donner 2008. Inside [-1, 1] where the sides are
+    shares.
+
+    Args:
+        first: Estimate, lower and upper limit.
+        second: The same of what is subtracted.
+        correlation: Of the two estimates, in [-1, 1].
+    """
+    a, low_a, high_a = first
+    b, low_b, high_b = second
+
+    def distance(ours: float, theirs: float) -> float:
+        return math.sqrt(max(0.0, ours**2 + theirs**2 - 2 * correlation * ours * theirs))
+
+    below, above = distance(a - low_a, high_b - b), distance(high_a - a, b - low_b)
+    return a - b - below, a - b + above
+
+
+def fieller_limits(
+    means: tuple[float, float], covariance: tuple[float, float, float], critical: float
+) -> tuple[float, float] | None:
+    """Returns limits of the ratio of two means (Fieller 1954), None where they are unbounded.
+
+    Args:
+        means: Numerator and denominator.
+        covariance: Variance of the numerator's mean, of the denominator's, and their covariance.
+        critical: Quantile of Student's t.
+    """
+    above, below = means
+    var_above, var_below, both = covariance
+    squared = critical * critical
+    leading = below * below - squared * var_below
+    if leading <= 0:
+        return None
+    middle = above * below - squared * both
+    last = above * above - squared * var_above
+    root = math.sqrt(max(0.0, middle * middle - leading * last))
+    return (middle - root) / leading, (middle + root) / leading
 
 
 def t_quantile(probability: float, num_clusters: int) -> float:
@@ -84,10 +119,18 @@ def t_quantile(probability: float, num_clusters: int) -> float:
     Raises:
         StatisticsError: There are fewer than two clusters.
     """
-    from scipy.special import stdtrit
+    from scipy.special import stdtrit  # scipy.stats would cost four times as much
 
-    check_clusters(num_clusters)
+    if num_clusters < 2:  # noqa: PLR2004 -- a spread needs two
+        raise StatisticsError(f"expected at least 2 clusters, found {num_clusters}")
     return float(stdtrit(num_clusters - 1, probability))
+
+
+def normal_quantile(probability: float) -> float:
+    """Returns the quantile of the standard normal distribution."""
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(probability)
 
 
 def checked_level(level: float) -> float:
@@ -99,19 +142,3 @@ def checked_level(level: float) -> float:
     if not 0 < level < 1:
         raise StatisticsError(f"a level lies between 0 and 1, such as 0.95, found {level}")
     return level
-
-
-def check_clusters(num_clusters: int) -> None:
-    """Refuses fewer clusters than a spread needs.
-
-    Raises:
-        StatisticsError: There are fewer than two clusters.
-    """
-    if num_clusters < 2:  # noqa: PLR2004 -- a spread needs two
-        raise StatisticsError(f"expected at least 2 clusters, found {num_clusters}")
-
-
-def _normal_quantile(probability: float) -> float:
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(probability)

@@ -1,22 +1,25 @@
-"""Intervals that stay valid however often they are looked at and whenever that is stopped.
+"""Looking at a run while it grows, without being fooled by it.
 
-Who plays until an interval is narrow enough looks at it again and again, and stops in a lucky
-moment: where the first seeds agree by chance, an ordinary 95 % interval is narrow and wrong. A
-*confidence sequence* contains the truth at all looks at once with probability ``level``, so it does
-at the one where somebody stopped, too.
+Who looks again and again and stops in a lucky moment is wrong far more often than 5 % of the time.
+Two ways to allow for it, chosen by simulation (`python -m tests.benchmarks.honesty`):
 
-This is the one of Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by
-betting" (JRSS B 86, arXiv 2010.09686): the hedged capital process of its section 4. For every mean
-``m`` somebody bets on values above ``m``, somebody else on values below; were ``m`` the truth, both
-games would be fair, and neither would ever multiply its capital by ``2 / alpha`` but with
-probability ``alpha / 2`` (Ville 1939). The means that nobody got rich on are the interval. Nothing
-is asked of the values but that they lie in [0, 1] and each has the same mean given those before it;
-neither their number nor the number of looks has to be known, and 20 successes out of 20 leave an
-interval with width. It costs seeds: about 1.9 times those of an interval looked at once.
+*Decisions* (is one better, does a gate hold) are a group-sequential test. The seeds there are at
+most are cut into blocks, and the error probability is spent over the looks after each of them (Lan
+and DeMets 1983) by the function of Hwang, Shih and DeCani 1990 with gamma -4, which keeps most of
+it for the end. So a run that is not stopped loses little power. A run is also given up once a
+decision has become unlikely (`conditional_power`), which is never an error of the first kind.
+
+*Precision* is a confidence sequence, the hedged capital process of Waudby-Smith and Ramdas 2024,
+"Estimating means of bounded random variables by betting" (JRSS B 86, arXiv 2010.09686). For every
+mean ``m`` somebody bets on values above ``m``, somebody else on values below; were ``m`` the truth,
+both games would be fair, and neither would ever multiply its capital by ``2 / alpha`` but with
+probability ``alpha / 2`` (Ville 1939). The means that nobody got rich on are the interval. It costs
+about 1.9 times the seeds of an interval looked at once, as it is valid at every one.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from itertools import cycle, islice, repeat
 from operator import mul, sub
@@ -24,7 +27,8 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_babyai.errors import StatisticsError
 from pytest_babyai.statistics.estimates import check_finite
-from pytest_babyai.statistics.intervals import Interval, checked_level
+from pytest_babyai.statistics.intervals import Interval, checked_level, normal_quantile
+from pytest_babyai.statistics.planning import POWER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +39,90 @@ MAX_VALUES: Final = 5_000
 _LARGEST_STAKE: Final = 0.75
 """Share of the capital that a bet may lose; the paper's recommendation is 1/2 or 3/4."""
 _NUM_HALVINGS: Final = 20
+
+NUM_LOOKS: Final = 10
+"""Blocks that the planned seeds are cut into."""
+FUTILITY: Final = 0.15
+"""Conditional power below which a decision is given up."""
+_MIN_SEEDS: Final = 4
+"""Before the first look."""
+_SPENT_EVENLY: Final = -4.0
+_FEW_SEEDS: Final = 0.95
+"""Share of the error probability that is spent, as t-tests of few seeds are not quite exact."""
+_NUM_POINTS: Final = 401
+_FAR: Final = 8.0
+_LEAST_ALPHA: Final = 1e-12
+
+
+def planned_looks(num_seeds: int) -> tuple[int, ...]:
+    """Returns after how many of the planned seeds a run is looked at, the last included."""
+    block = max(1, math.ceil(num_seeds / NUM_LOOKS))
+    return (*(n for n in range(block, num_seeds, block) if n >= _MIN_SEEDS), num_seeds)
+
+
+@functools.lru_cache(maxsize=256)
+def nominal_alphas(alpha: float, looks: tuple[int, ...]) -> tuple[float, ...]:
+    """Returns the two-sided error probability to test with at each look.
+
+    Testing so at all looks errs at any of them with probability at most ``alpha``, a half of it to
+    each side; without seeds of which the last look knows less than was planned.
+
+    Args:
+        alpha: Of all looks together, two-sided.
+        looks: Seeds seen at each, rising; the last is the most there can be.
+
+    Raises:
+        StatisticsError: An alpha is not between 0 and 1.
+    """
+    import numpy as np
+
+    checked_level(1 - alpha)
+    if len(looks) == 1:
+        return (alpha,)
+    found: list[float] = []
+    spent = before = 0.0
+    grid = density = np.zeros(1)
+    for look in looks:
+        time = look / looks[-1]
+        due = (
+            alpha / 2 * _FEW_SEEDS * math.expm1(-_SPENT_EVENLY * time) / math.expm1(-_SPENT_EVENLY)
+        )
+        points = np.linspace(-_FAR, _FAR, _NUM_POINTS) * math.sqrt(time)
+        width = points[1] - points[0]
+        if before:  # the score goes on from wherever it had not crossed (Armitage et al. 1969)
+            steps = (points[:, None] - grid[None, :]) ** 2 / (2 * (time - before))
+            scale = (grid[1] - grid[0]) / math.sqrt(2 * math.pi * (time - before))
+            here = np.exp(-steps) @ density * scale
+        else:
+            here = np.exp(-(points**2) / (2 * time)) / math.sqrt(2 * math.pi * time)
+        below = np.concatenate([[0.0], np.cumsum((here[1:] + here[:-1]) / 2 * width)])
+        crossing = float(np.interp(due - spent, below, points))
+        found.append(max(_LEAST_ALPHA, 2 * _normal_share(crossing / math.sqrt(time))))
+        density = np.where(np.abs(points) < -crossing, here, 0.0)
+        grid, before, spent = points, time, due
+    return tuple(found)
+
+
+def conditional_power(z: float, time: float, alpha: float, final_alpha: float) -> float:
+    """Returns the chance that the last look decides on the side of ``z``, were it worth finding.
+
+    Lan, Simon and Halperin 1982, with the difference that the whole run would detect with power
+    0.8 as the truth.
+
+    Args:
+        z: Standard normal score now, positive on the side that is asked about.
+        time: Share of the seeds seen, below 1.
+        alpha: Two-sided, of all looks together.
+        final_alpha: Of the last look alone, as `nominal_alphas` gives it.
+    """
+    drift = normal_quantile(1 - alpha / 2) + normal_quantile(POWER)
+    needed = normal_quantile(1 - final_alpha / 2)
+    ahead = z * math.sqrt(time) + drift * (1 - time) - needed
+    return _normal_share(ahead / math.sqrt(1 - time))
+
+
+def _normal_share(z: float) -> float:
+    return math.erfc(-z / math.sqrt(2)) / 2
 
 
 def confidence_sequence(

@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_babyai.gateway.store import EmbeddedStore
 from pytest_babyai.journal import RUNS_DIRECTORY, RunLog, open_run
 from pytest_babyai.journal.feedback_log import acknowledged_feedback
+from pytest_babyai.store.embedded import EmbeddedStore
 from tests.benchmarks.episodes import (
     CONCURRENCY,
     call_pytest,

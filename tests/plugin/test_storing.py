@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_babyai.__main__ import main
-from pytest_babyai.gateway.store import EmbeddedStore
 from pytest_babyai.gateway.store_queries import ClickHouseStore
 from pytest_babyai.journal import RUNS_DIRECTORY, open_run
+from pytest_babyai.store.embedded import EmbeddedStore
 from tests.patience import PATIENCE_S
 from tests.plugin.provider import go_forward, never
 
@@ -47,7 +48,7 @@ def store(running_store: EmbeddedStore) -> str:
 
 def rows(store: EmbeddedStore, query: str) -> list[dict[str, Any]]:
     database = ClickHouseStore(store.url)
-    answer = database._post(f"{query} FORMAT JSONEachRow")
+    answer = asyncio.run(database._post(content=f"{query} FORMAT JSONEachRow"))
     return [json.loads(line) for line in answer.splitlines()]
 
 
@@ -280,35 +281,64 @@ def test_passwords_stay_out_of_the_journal(project: pytest.Pytester, store: str)
 
 
 class KillsStore:
-    """Answers, and takes the store away after some answers."""
+    """Answers, and takes the store away after some answers, each time that there is one."""
 
-    def __init__(self, num_answers: int, directory: Path) -> None:
-        self._num_left = num_answers
+    def __init__(self, *after: int, directory: Path) -> None:
+        self._num_answers = 0
+        self._after = after
         self._directory = directory
 
     async def __call__(self, request: Request) -> web.StreamResponse:
-        self._num_left -= 1
-        if self._num_left == 0:
+        self._num_answers += 1
+        if self._num_answers in self._after:
             with EmbeddedStore(self._directory) as joined:
                 assert joined.pid is not None
                 os.kill(joined.pid, signal.SIGKILL)
         return await go_forward(request)
 
 
-def test_episodes_go_on_without_their_store_and_are_recorded_later(
+def test_a_store_that_dies_is_started_again_once_and_what_it_lacks_is_said(
     project: pytest.Pytester, provider: Provider
 ) -> None:
     directory = project.path / ".babyai/store"
     project.runpytest("--babyai-store", "--babyai-record")  # migrations take their time
-    provider.answer = KillsStore(80, directory)
+    provider.answer = KillsStore(80, directory=directory)
 
     result = project.runpytest(
         *THREE_SEEDS, "--babyai-store", "--babyai-record", "--babyai-concurrency=1"
     )
 
-    assert result.ret == pytest.ExitCode.OK
     assert sum(result.parseoutcomes().values()) == 3
-    result.stdout.fnmatch_lines(["WARNING: * could not be recorded: *"])
+    result.stdout.fnmatch_lines(["WARNING: the store * ended suddenly * and was started again"])
+    with EmbeddedStore(directory) as store:
+        (found,) = rows(
+            store,
+            "SELECT uniqExact(id) AS number FROM JsonInference "
+            f"WHERE tags['run'] = '{run_id(project)}'",
+        )
+    num_missing = 129 - int(found["number"])
+    assert result.ret == (pytest.ExitCode.TESTS_FAILED if num_missing else pytest.ExitCode.OK)
+    said = [line for line in result.outlines if "the store lacks" in line]
+    assert len(said) == bool(num_missing)
+    assert not num_missing or f"lacks {num_missing} of 129 inferences" in said[0]
+
+
+def test_episodes_go_on_without_their_store_and_are_recorded_later(
+    project: pytest.Pytester, provider: Provider
+) -> None:
+    directory = project.path / ".babyai/store"
+    with EmbeddedStore(directory) as store:  # nobody starts a database of the user's again
+        place = f"--babyai-clickhouse-url={store.url}"
+        project.runpytest(place, "--babyai-record")  # migrations take their time
+        provider.answer = KillsStore(80, directory=directory)
+
+        result = project.runpytest(*THREE_SEEDS, place, "--babyai-record", "--babyai-concurrency=1")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert sum(result.parseoutcomes().values()) == 3
+    result.stdout.fnmatch_lines(
+        ["WARNING: the store lacks * of 129 inferences; *", "WARNING: * could not be recorded: *"]
+    )
     (later,) = (line for line in result.stdout.lines if "pytest_babyai record" in line)
     assert shlex.split(later)[-1] == run_id(project)
     with EmbeddedStore(directory) as store:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -13,8 +14,8 @@ import pytest
 
 from pytest_babyai.commands import options_of
 from pytest_babyai.commands.store import serve_lines
-from pytest_babyai.gateway.store import EmbeddedStore
-from tests.unit.gateway.clickhouse_fakes import ask, need_chdb, wait_until_gone
+from pytest_babyai.store.embedded import EmbeddedStore
+from tests.unit.store.store_fakes import ask, need_chdb, wait_until_gone
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -33,6 +34,8 @@ class FakeStore:
 
     def __init__(self, *, is_owner: bool = True) -> None:
         self.is_owner = is_owner
+        self.gone = threading.Event()
+        self.deaths: list[str] = []
         self.is_running = False
 
     def __enter__(self) -> EmbeddedStore:
@@ -48,25 +51,26 @@ class FakeStore:
         self.is_running = False
 
 
-def interrupt() -> None:
+def interrupt(*_: object) -> bool:
     raise KeyboardInterrupt
 
 
 def test_the_url_is_told_first_and_how_to_stop() -> None:
-    lines = serve_lines(cast("EmbeddedStore", FakeStore()), lambda: None)
+    lines = serve_lines(cast("EmbeddedStore", FakeStore()), lambda *_: True)
     assert list(lines) == [FakeStore.url, "Ctrl-C stops it."]
 
 
 def test_a_store_that_ran_already_goes_on() -> None:
-    lines = serve_lines(cast("EmbeddedStore", FakeStore(is_owner=False)), lambda: None)
+    lines = serve_lines(cast("EmbeddedStore", FakeStore(is_owner=False)), lambda *_: True)
     assert list(lines)[1] == "It runs already; Ctrl-C leaves it."
 
 
 def test_it_runs_until_it_is_stopped() -> None:
     store, seen = FakeStore(), []
 
-    def wait() -> None:
+    def wait(*_: object) -> bool:
         seen.append(store.is_running)
+        return True
 
     list(serve_lines(cast("EmbeddedStore", store), wait))
     assert (seen, store.is_running) == ([True], False)

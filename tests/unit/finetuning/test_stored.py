@@ -20,11 +20,11 @@ from pytest_babyai.finetuning.openai import BASE_URL_VARIABLE, KEY_VARIABLE
 from pytest_babyai.finetuning.sources import RunSource
 from pytest_babyai.finetuning.stored import StoredSource
 from pytest_babyai.gateway.client import open_gateway
-from pytest_babyai.gateway.store import EmbeddedStore
 from pytest_babyai.gateway.store_queries import ClickHouseStore
 from pytest_babyai.offline import OfflineServer
 from pytest_babyai.playing.rollout import RolloutOptions, run_episode
 from pytest_babyai.records import AnswerStatus, EpisodeResult, EpisodeSpec
+from pytest_babyai.store.embedded import EmbeddedStore
 from tests.patience import until_answered
 from tests.unit.finetuning.finetuning_samples import (
     VARIANT,

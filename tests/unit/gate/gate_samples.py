@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from pytest_babyai.gate import RunScores, RunSnapshot, ScoredEpisode, UnscoredEpisode
+from pytest_babyai.gate import RunScores, RunSnapshot, scored, unscored
 from pytest_babyai.records import EpisodeSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from pytest_babyai.records import EpisodeFailure, EpisodeResult
 
 TASKS = ("goto", "open")
 SEEDS = tuple(range(200, 220))
@@ -17,13 +19,16 @@ SEEDS = tuple(range(200, 220))
 
 def episode(
     progression: float, variant: str = "history", task: str = "goto", seed: int = 200, **more: Any
-) -> ScoredEpisode:
-    fields = {"episode_return": 0.9 * progression, "num_steps": 8 if progression else 64}
-    return ScoredEpisode(EpisodeSpec(variant, task, seed), progression, **(fields | more))
+) -> EpisodeResult:
+    fields: dict[str, Any] = {
+        "episode_return": 0.9 * progression,
+        "num_steps": 8 if progression else 64,
+    }
+    return scored(EpisodeSpec(variant, task, seed), progression, **(fields | more))
 
 
-def failed(variant: str = "history", task: str = "goto", seed: int = 200) -> UnscoredEpisode:
-    return UnscoredEpisode(EpisodeSpec(variant, task, seed), "rate limit")
+def failed(variant: str = "history", task: str = "goto", seed: int = 200) -> EpisodeFailure:
+    return unscored(EpisodeSpec(variant, task, seed), "rate limit")
 
 
 def episodes(
@@ -33,7 +38,7 @@ def episodes(
     tasks: Sequence[str] = TASKS,
     seeds: Sequence[int] = SEEDS,
     **more: Any,
-) -> list[ScoredEpisode]:
+) -> list[EpisodeResult]:
     """Gives progressions to the episodes of a variant, seed by seed; the last one is repeated."""
     places = [(task, seed) for seed in seeds for task in tasks]
     given = list(outcomes)
@@ -45,7 +50,7 @@ def episodes(
 
 
 def run(*outcomes: float, variant: str = "history", **more: Any) -> RunScores:
-    return RunScores.of(episodes(outcomes, variant, **more))
+    return RunScores.of_outcomes(episodes(outcomes, variant, **more))
 
 
 def alternating(num_solved_of_ten: int, num: int = 40) -> list[float]:
@@ -64,5 +69,6 @@ def snapshot(scores: RunScores | None = None, **changes: Any) -> RunSnapshot:
         "variant_hashes": {"history": "ab12cd34ef"},
         "fingerprints": {(task, seed): f"{seed:016x}" for task, seed in pairs},
         "scores": scores,
+        "models": ("gpt-4o-2025",),
     }
     return RunSnapshot(**fields | changes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,10 +23,13 @@ def rules(draw: st.DrawFn) -> Rule:
     definition = METRICS[metric]
     in_percent = relative and not definition.is_share and draw(st.booleans())
     low = -1.0 if relative else 0.0
-    limits = (low, 1.0) if definition.is_share or in_percent else (low, 1e9)
+    is_narrow = definition.high == 1 or in_percent
+    limits = (low, 1.0) if is_narrow else (low, 1e9)
     bound = draw(st.floats(*limits, exclude_min=relative, exclude_max=relative))
+    rule = Rule(metric, relative, bound, in_percent, draw(levels))
+    proof = draw(st.booleans()) and not rule.is_absolute_end
     variant = draw(st.just("*") | names)
-    return Rule(metric, relative, bound, in_percent, draw(levels), variant, draw(tasks))
+    return dataclasses.replace(rule, variant=variant, task=draw(tasks), demands_proof=proof)
 
 
 @given(rules())
@@ -60,7 +65,11 @@ def test_text_of_the_alphabet_of_rules_is_a_rule_or_refused(text: str) -> None:
         ("history:steps<=40", Rule("steps", False, 40.0, variant="history")),
         ("history/goto:cost<=.01", Rule("cost", False, 0.01, variant="history", task="goto")),
         ("*/goto:errors<=5%", Rule("errors", False, 0.05, task="goto")),
-        ("*/*:return>=-0.5", Rule("return", False, -0.5, task="*")),
+        ("*/*:return>=0.5", Rule("return", False, 0.5, task="*")),
+        ("success>=0.8!", Rule("success", False, 0.8, demands_proof=True)),
+        ("success<-0.05@90% !", Rule("success", True, -0.05, level=0.9, demands_proof=True)),
+        ("a:steps>+10%!", Rule("steps", True, 10.0, True, variant="a", demands_proof=True)),
+        ("efficiency>=0.5", Rule("efficiency", False, 0.5)),
         ("success<+0.05@99.5%", Rule("success", True, 0.05, level=0.995)),
         ("success<0", Rule("success", True, 0.0)),
     ],
@@ -96,6 +105,15 @@ def test_every_form_is_read(text: str, rule: Rule) -> None:
         ("success>=0.8@100%", "a level lies from 50% to below 100%, found '@100%'"),
         (":success>=0.8", "the scope '' is incomplete; write 'history:'"),
         ("history/:success>=0.8", "the scope 'history/' is incomplete"),
+        ("*/*/x:success>=0.8", "the scope '*/*/x' has more than variant and task; write 'hist"),
+        ("*/*/x:", "the scope '*/*/x' has more than variant and task"),
+        ("success≥0.8", "'≥' is written '>='; write 'success>=0.8'"),
+        ("steps≤40", "'≤' is written '<='; write 'steps<=40'"),
+        ("success>!0.8", "the '!' of a rule that demands proof is its end; write 'success>=0.8!'"),
+        ("success>=!0.8", "write 'success>=0.8!'"),
+        ("success>=1!", "no number of episodes proves >=1; write a bound that can be proven"),
+        ("errors<=0!", "no number of episodes proves <=0"),
+        ("return>=-0.5", "'return' lies between 0 and 1, found '-0.5'"),
         ("history/success>=0.8", "a scope ends in a colon; write 'history:'"),
         ("history success>=0.8", "a scope ends in a colon; write 'history:'"),
     ],
@@ -161,7 +179,7 @@ def test_a_scope_of_an_unknown_task_is_refused() -> None:
 
 
 def test_a_change_without_a_reference_is_refused() -> None:
-    with pytest.raises(RuleError, match=r"^--babyai-fail: rule .* needs a baseline \(--babyai-com"):
+    with pytest.raises(RuleError, match=r"^--babyai-fail: rule .* a baseline \(--babyai-com"):
         check("success<-0.05", has_reference=False)
 
 
@@ -171,3 +189,9 @@ def test_variants_of_a_remote_gateway_are_taken_on_trust() -> None:
 
 def test_rules_that_judge_something_are_let_through() -> None:
     check("history/goto:success<-0.05, */*:steps<=40")
+
+
+@pytest.mark.parametrize("text", ["a,b:success>=.8", "a, b:success>=.8"])
+def test_a_scope_of_two_variants_is_written_as_two_rules(text: str) -> None:
+    with pytest.raises(RuleError, match=r"one variant; write 'a:success>=.8, b:success>=.8'$"):
+        parse_rules(text)

@@ -1,212 +1,116 @@
-"""Gates keep what they promise: simulated runs, judged by the real code.
-
-Outcomes are clustered as in reality: a seed has a difficulty that all variants share, and a variant
-has seeds that suit it. Variants are alike in distribution wherever nothing else is said.
-"""
+"""Statistics keep what they promise, in small; `tests.benchmarks.honesty` has whole tables."""
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from pytest_babyai.gate import (
-    GateOutcome,
-    Reference,
-    RunScores,
-    ScoredEpisode,
-    evaluate_rules,
-    parse_rule,
-)
-from pytest_babyai.records import EpisodeSpec
-from pytest_babyai.statistics import detectable_difference, paired_difference
+from pytest_babyai.gate import GateOutcome
+from pytest_babyai.statistics import detectable_difference, difference_evidence
+from tests.benchmarks import honesty
+from tests.benchmarks.honesty import OWN, SHARED
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
-    from pytest_babyai.gate import GateResult
-
-TASKS = ("goto", "pickup", "open", "putnext", "pick_up_seq_go_to")
-NUM_SEEDS = 20
-NUM_PAIRS = 1000
+NUM_RUNS = 300
 
 
-def limit(rate: float, num: int = NUM_PAIRS) -> float:
+def limit(rate: float, num: int = NUM_RUNS) -> float:
     """Returns the share that chance exceeds once in a thousand such simulations."""
     return rate + 3.1 * math.sqrt(rate * (1 - rate) / num)
 
 
-def probabilities(
-    rng: Generator, num_variants: int, num_seeds: int = NUM_SEEDS
-) -> NDArray[np.float64]:
-    """Returns success probabilities by variant, seed and task."""
-    seeds = rng.normal(0, 1, (1, num_seeds, 1))
-    tasks = np.linspace(-1, 1.5, len(TASKS)).reshape(1, 1, -1)
-    suits = rng.normal(0, 1.5, (num_variants, num_seeds, 1))
-    return np.asarray(1 / (1 + np.exp(-(0.5 + seeds + tasks + suits))))
+@pytest.mark.parametrize("effects", [SHARED, OWN], ids=["shared", "own"])
+@pytest.mark.parametrize(
+    ("rates", "num_seeds"),
+    [
+        ((0.94, 0.99), 20),
+        ((0.99, 0.99), 10),
+        ((0.5, 0.5), 10),
+        ((0.8, 0.75), 20),
+        ((0.05, 0.05), 5),
+    ],
+)
+def test_intervals_hold_the_truth(
+    rates: tuple[float, float], num_seeds: int, effects: tuple[float, float]
+) -> None:
+    rng = np.random.default_rng(1)
+    found = honesty.coverage(rng, rates, num_seeds, effects=effects, num_runs=NUM_RUNS)
+    assert 1 - found.of_difference < limit(0.06)
+    assert 1 - found.of_share < limit(0.06)
+    assert found.wrong < limit(0.05)
 
 
-def outcomes(rng: Generator, num_variants: int, num_seeds: int = NUM_SEEDS) -> NDArray[np.float64]:
-    p = probabilities(rng, num_variants, num_seeds)
-    return (rng.random(p.shape) < p).astype(float)
+@pytest.mark.parametrize("num_seeds", [2, 3, 5, 10, 20])
+def test_seeds_that_agree_are_not_taken_for_proof_of_a_tie(num_seeds: int) -> None:
+    rng = np.random.default_rng(2)
+    found = honesty.coverage(rng, (0.98, 0.9), num_seeds, num_tasks=1, num_runs=NUM_RUNS)
+    assert found.tied == 0
 
 
-@functools.cache
-def specs_of(name: str, num_seeds: int) -> list[EpisodeSpec]:
-    """Returns the specs of a run in their order, in which they need no sorting."""
-    return [
-        EpisodeSpec(name, task, 200 + seed) for task in sorted(TASKS) for seed in range(num_seeds)
-    ]
+def test_a_true_loss_at_the_edge_is_rarely_called_a_tie() -> None:
+    rng = np.random.default_rng(3)
+    found = honesty.coverage(rng, (0.94, 0.99), 40, num_runs=NUM_RUNS)
+    assert found.tied < limit(0.025)
 
 
-def run_of(values: NDArray[np.float64], names: tuple[str, ...] = ("history",)) -> RunScores:
-    by_task = values[:, :, np.argsort(TASKS)].transpose(0, 2, 1)
-    return RunScores.of(
-        ScoredEpisode(spec, value, value, 10)
-        for name, cells in zip(names, by_task, strict=True)
-        for spec, value in zip(specs_of(name, values.shape[1]), cells.ravel().tolist(), strict=True)
-    )
+def test_missing_pairs_do_no_harm() -> None:
+    rng = np.random.default_rng(4)
+    found = honesty.coverage(rng, (0.8, 0.8), 20, num_missing=12, effects=OWN, num_runs=NUM_RUNS)
+    assert 1 - found.of_difference < limit(0.05)
 
 
-def judged(rule: str, run: RunScores, reference: RunScores | None = None) -> tuple[GateResult, ...]:
-    against = Reference("baseline main", reference) if reference else None
-    return evaluate_rules([parse_rule(rule)], run, against)
+@pytest.mark.parametrize("num_variants", [2, 8])
+def test_equal_variants_are_rarely_told_apart(num_variants: int) -> None:
+    share = honesty.false_verdicts(np.random.default_rng(5), 0.5, 20, num_variants, NUM_RUNS // 2)
+    assert share < limit(0.05, NUM_RUNS // 2)
 
 
-def share_failed(judge: Callable[[], tuple[GateResult, ...]], num: int = NUM_PAIRS) -> float:
-    """Returns how often at least one of the results has failed."""
-    return sum(any(r.outcome is GateOutcome.FAILED for r in judge()) for _ in range(num)) / num
+@pytest.mark.parametrize(
+    ("rule", "rates", "wrong"),
+    [
+        ("success>=0.8", (0.8, 0.8), GateOutcome.FAILED),
+        ("success<-0.05", (0.9, 0.95), GateOutcome.FAILED),
+        ("success>=0.8!", (0.8, 0.8), GateOutcome.PASSED),
+        ("success<-0.05!", (0.9, 0.95), GateOutcome.PASSED),
+    ],
+)
+def test_gates_on_their_bound_are_rarely_wrong(
+    rule: str, rates: tuple[float, float], wrong: GateOutcome
+) -> None:
+    found = honesty.gate_outcomes(np.random.default_rng(6), rule, rates, 20, 150)
+    assert found[wrong] < limit(0.025, 150)
 
 
-def test_a_gate_at_95_percent_fails_identical_variants_at_most_5_percent_of_the_time() -> None:
-    rng = np.random.default_rng(20)
-
-    def judge() -> tuple[GateResult, ...]:
-        pair = outcomes(rng, 2)
-        return judged("success<0@95%", run_of(pair[:1]), run_of(pair[1:]))
-
-    share = share_failed(judge)
-
-    assert 0.005 < share < limit(0.025)
-
-
-def test_a_gate_without_clusters_would_fail_identical_variants_too_often() -> None:
-    rng = np.random.default_rng(21)
-    num_failed = 0
-    for _ in range(NUM_PAIRS):
-        pair = outcomes(rng, 2).reshape(2, -1)
+def test_a_gate_without_clusters_would_fail_too_often() -> None:
+    rng, num_failed = np.random.default_rng(7), 0
+    for _ in range(NUM_RUNS):
+        values = honesty.outcomes(rng, (0.5, 0.5), 20, effects=OWN).reshape(2, -1)
         # Every episode a seed of its own: what ignoring the clusters comes to.
-        new, old = ({("goto", i): v for i, v in enumerate(row.tolist())} for row in pair)
-        interval = paired_difference(new, old).interval
-        num_failed += interval is not None and interval.high < 0
-
-    assert num_failed / NUM_PAIRS > limit(0.05)
-
-
-def test_a_rule_over_four_identical_variants_keeps_its_promise_for_all_of_them_together() -> None:
-    rng = np.random.default_rng(22)
-    names = ("baseline", "reasoning", "history", "history_and_reasoning")
-
-    def judge() -> tuple[GateResult, ...]:
-        old, new = outcomes(rng, 4), outcomes(rng, 4)
-        return judged("success<0@95%", run_of(new, names), run_of(old, names))
-
-    assert share_failed(judge, 500) < limit(0.025, 500)
+        first, second = ({("goto", i): (v,) for i, v in enumerate(row.tolist())} for row in values)
+        found = difference_evidence(first, second, low=0, high=1).interval()
+        assert found is not None
+        num_failed += not found.low <= 0 <= found.high
+    assert num_failed / NUM_RUNS > 0.1
 
 
-def test_a_true_difference_of_the_detectable_size_fails_with_about_the_stated_power() -> None:
-    rng = np.random.default_rng(23)
-    # Scores that are normal by seed, of known standard error, as the stated power assumes.
-    seed_sd = 0.2
-    difference = detectable_difference(seed_sd / math.sqrt(NUM_SEEDS), NUM_SEEDS, power=0.8)
-    reference = run_of(np.full((1, NUM_SEEDS, len(TASKS)), 0.6))
+def test_alpha_spending_keeps_its_promises() -> None:
+    num_runs, most = 20_000, 40
+    effect = detectable_difference(0.3 / math.sqrt(most), most)
 
-    def judge() -> tuple[GateResult, ...]:
-        seeds = rng.normal(0.6 - difference, seed_sd, (1, NUM_SEEDS, 1))
-        return judged("return<0@95%", run_of(np.repeat(seeds, len(TASKS), axis=2)), reference)
+    def share(truth: float, method: str) -> tuple[float, float, float]:
+        differences = np.random.default_rng(8).normal(truth, 0.3, (num_runs, most))
+        decision, seeds = honesty.METHODS[method](differences, effect)
+        return (decision > 0).mean(), (decision < 0).mean(), seeds.mean() / most
 
-    assert share_failed(judge) == pytest.approx(0.8, abs=3.1 * math.sqrt(0.16 / NUM_PAIRS))
-
-
-def test_successes_that_fall_by_the_detectable_size_fail_with_about_the_stated_power() -> None:
-    rng = np.random.default_rng(24)
-    many = outcomes(rng, 2, 20_000)
-    seed_means = many.mean(axis=2)
-    # The worse variant loses each success with the same probability, which thins its spread too.
-    loss = 0.405
-    kept = (many[0] * (rng.random(many[0].shape) > loss)).mean(axis=1)
-    seed_sd = float((kept - seed_means[1]).std())
-    stated = detectable_difference(seed_sd / math.sqrt(NUM_SEEDS), NUM_SEEDS, power=0.8)
-    probability = stated / float(seed_means.mean())
-    assert probability == pytest.approx(loss, abs=0.02)
-
-    def judge() -> tuple[GateResult, ...]:
-        pair = outcomes(rng, 2)
-        worse = pair[:1] * (rng.random(pair[:1].shape) > probability)
-        return judged("success<0@95%", run_of(worse), run_of(pair[1:]))
-
-    assert share_failed(judge) == pytest.approx(0.8, abs=0.05)
+    null, twice = share(0.0, "alpha spending"), share(2 * effect, "alpha spending")
+    assert max(null[:2]) < limit(0.025, num_runs)
+    assert share(effect, "fixed run")[0] - share(effect, "alpha spending")[0] < 0.03
+    assert null[2] <= 0.75
+    assert twice[2] <= 0.6
 
 
-@pytest.mark.parametrize("num_seeds", [5, 20])
-def test_a_floor_at_the_true_rate_fails_at_most_5_percent_of_the_time(num_seeds: int) -> None:
-    rng = np.random.default_rng(25)
-    truth = round(float(probabilities(rng, 1, 200_000).mean()), 4)
-
-    def judge() -> tuple[GateResult, ...]:
-        return judged(f"success>={truth}@95%", run_of(outcomes(rng, 1, num_seeds)))
-
-    share = share_failed(judge)
-
-    assert share < limit(0.05)
-
-
-def test_a_margin_in_percent_at_the_true_ratio_fails_at_most_5_percent_of_the_time() -> None:
-    rng = np.random.default_rng(26)
-
-    def steps(factor: float) -> RunScores:
-        means = np.tile(rng.gamma(4, 10, NUM_SEEDS), len(TASKS)) * factor
-        played = rng.poisson(means).tolist()
-        return RunScores.of(
-            ScoredEpisode(spec, 1.0, 0.9, num_steps)
-            for spec, num_steps in zip(specs_of("history", NUM_SEEDS), played, strict=True)
-        )
-
-    share = share_failed(lambda: judged("steps>+10%", steps(1.1), steps(1.0)))
-
-    assert 0.002 < share < limit(0.05)
-
-
-def test_the_stated_number_of_seeds_decides_with_about_the_stated_power() -> None:
-    rng = np.random.default_rng(27)
-    seed_sd, truth = 0.2, -0.06
-    # A run whose estimate and spread are the truth, so that its advice can be held against it.
-    shape = np.tile([-1.0, 1.0], NUM_SEEDS // 2)
-    exact = truth + seed_sd * shape * math.sqrt((NUM_SEEDS - 1) / NUM_SEEDS)
-    (asked,) = judged("return<0", *_returns(exact))
-    assert asked.num_more_seeds is not None
-    num_seeds = NUM_SEEDS + asked.num_more_seeds
-
-    def judge() -> tuple[GateResult, ...]:
-        return judged("return<0", *_returns(rng.normal(truth, seed_sd, num_seeds)))
-
-    assert share_failed(judge, 500) == pytest.approx(0.8, abs=0.06)
-
-
-def _returns(differences: NDArray[np.float64]) -> tuple[RunScores, RunScores]:
-    pairs = list(itertools.product(("history",), enumerate(differences.tolist(), start=200)))
-    new = [
-        ScoredEpisode(EpisodeSpec(name, "goto", seed), 1.0, 0.5 + value, 10)
-        for name, (seed, value) in pairs
-    ]
-    old = [
-        ScoredEpisode(EpisodeSpec(name, "goto", seed), 1.0, 0.5, 10) for name, (seed, _) in pairs
-    ]
-    return RunScores.of(new), RunScores.of(old)
+def test_runs_that_decide_as_they_go_err_as_rarely() -> None:
+    found = honesty.decided(np.random.default_rng(9), (0.5, 0.5), 20, num_runs=60)
+    assert found.better + found.worse < limit(0.05, 60)
+    assert found.seeds < 0.95

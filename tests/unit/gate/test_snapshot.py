@@ -8,7 +8,7 @@ import pytest
 
 from pytest_babyai.errors import BaselineError
 from pytest_babyai.gate import RunScores, check_comparable, take_snapshot
-from pytest_babyai.gate.snapshot import layout_fingerprints
+from pytest_babyai.gate.baseline import layout_fingerprints
 from pytest_babyai.records import EpisodeSpec
 from pytest_babyai.settings.model import Settings
 from tests.unit.gate.gate_samples import episode, run, snapshot
@@ -83,8 +83,8 @@ def test_seeds_that_do_not_overlap_are_refused() -> None:
 
 
 def test_tasks_that_do_not_overlap_are_refused() -> None:
-    ours = snapshot(RunScores.of([episode(1.0, task="goto")]))
-    theirs = snapshot(RunScores.of([episode(1.0, task="open")]))
+    ours = snapshot(RunScores.of_outcomes([episode(1.0, task="goto")]))
+    theirs = snapshot(RunScores.of_outcomes([episode(1.0, task="open")]))
     with pytest.raises(
         BaselineError, match=r"it has seeds 200 of open, this run seeds 200 of goto"
     ):
@@ -93,18 +93,19 @@ def test_tasks_that_do_not_overlap_are_refused() -> None:
 
 def test_a_run_without_episodes_is_refused() -> None:
     with pytest.raises(BaselineError, match="this run has no episode"):
-        check_comparable(snapshot(RunScores.of([])), snapshot())
+        check_comparable(snapshot(RunScores.of_outcomes([])), snapshot())
 
 
 def test_a_baseline_without_episodes_is_refused() -> None:
     with pytest.raises(BaselineError, match="it holds no episode"):
-        check_comparable(snapshot(), snapshot(RunScores.of([])))
+        check_comparable(snapshot(), snapshot(RunScores.of_outcomes([])))
 
 
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
         ({"model_label": "gpt-4o"}, "model gpt-4o -> gpt-4o-mini"),
+        ({"models": ("gpt-4o-2024",)}, "answers reported the model gpt-4o-2024 -> gpt-4o-2025"),
         ({"settings": with_settings(history_length=4)}, "history_length 4 -> 8"),
         ({"versions": {"minigrid": "2.9"}}, "minigrid 2.9 -> 3.0.0"),
         (

@@ -6,7 +6,6 @@ import pytest
 import pytest_asyncio
 
 from pytest_babyai.gateway.client import Gateway, open_gateway
-from tests.unit.gateway.clickhouse_fakes import FakeEngine, Served
 from tests.unit.gateway.gateway_fakes import FakeProvider, configuration_of, write_config
 
 if TYPE_CHECKING:
@@ -33,18 +32,3 @@ async def gateway(config_dir: Path) -> AsyncIterator[Gateway]:
     opened = await open_gateway(configuration_of(config_dir), timeout_s=20)
     yield opened
     await opened.close()
-
-
-@pytest.fixture
-def engine() -> FakeEngine:
-    return FakeEngine()
-
-
-@pytest_asyncio.fixture
-async def served(engine: FakeEngine, tmp_path: Path) -> AsyncIterator[Served]:
-    """The embedded store's application on an engine that notes what it is told."""
-    served = Served(engine, tmp_path)
-    yield served
-    await served.client.aclose()
-    served.close()
-    engine.close()

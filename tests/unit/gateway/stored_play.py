@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_babyai.gateway.client import Gateway
-    from pytest_babyai.gateway.store import EmbeddedStore
+    from pytest_babyai.store.embedded import EmbeddedStore
 
 PRICE = 'cost = [{ pointer = "/usage/prompt_tokens", cost_per_million = 2, required = true }]\n'
 METRICS_TOML = "".join(

@@ -8,13 +8,8 @@ import pytest
 
 from pytest_babyai.errors import ConfigurationError, GatewayError, SettingsError
 from pytest_babyai.gateway.client import open_gateway
-from pytest_babyai.gateway.failures import Scrubber
-from pytest_babyai.gateway.store_failures import (
-    public_url,
-    store_build_failure,
-    store_failure,
-    url_secrets,
-)
+from pytest_babyai.gateway.credentials import public_url, url_secrets
+from pytest_babyai.gateway.failures import Scrubber, store_build_failure, store_failure
 from tests.unit.gateway.gateway_fakes import configuration_of
 
 if TYPE_CHECKING:

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from pytest_babyai.errors import (
     BabyAIError,
     ConfigurationError,
+    ContextOverflowError,
     CredentialsError,
     GatewayError,
-    InfrastructureError,
     ProviderError,
+    QuotaError,
     RateLimitError,
     RequestTimeoutError,
 )
@@ -25,11 +27,8 @@ def failure_of(
     return inference_failure(status, text, variants=variants, scrub=Scrubber(secrets))
 
 
-def provider_failure(*parts: str) -> InfrastructureError:
-    message = f"All model providers failed to infer with errors: {', '.join(parts)}"
-    failure = failure_of(message)
-    assert isinstance(failure, InfrastructureError)
-    return failure
+def provider_failure(*parts: str) -> Any:
+    return failure_of(f"All model providers failed to infer with errors: {', '.join(parts)}")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +53,7 @@ def test_a_requested_wait_is_read_from_the_message(body: str, wait_s: float | No
     assert requested_wait_s(body) == pytest.approx(wait_s)
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 422])
+@pytest.mark.parametrize("status", [400, 422])
 def test_a_refused_request_is_not_worth_repeating(status: int) -> None:
     failure = provider_failure(f"p: Error {status} Some Reason from openai client: no")
 
@@ -82,8 +81,76 @@ def test_an_exhausted_quota_is_not_worth_repeating() -> None:
         '{"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}'
     )
 
+    assert isinstance(failure, QuotaError)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        (
+            "Rate limit reached on requests per min: Limit 3, Used 3. Please try again in 20s. "
+            "Visit https://platform.openai.com/account/billing to add a payment method."
+        ),
+        "You exceeded your current quota, please check your plan. Please retry in 20.0s.",
+        "Too many requests, please wait for 20 seconds",
+        "Your limit resets in 0m20s",
+    ],
+)
+def test_a_429_that_names_a_wait_is_waited_for_whatever_else_it_says(body: str) -> None:
+    failure = provider_failure(
+        f"p: Error 429 Too Many Requests from openai client: {json.dumps({'error': body})}"
+    )
     assert isinstance(failure, RateLimitError)
-    assert not failure.retryable
+    assert (failure.retryable, failure.retry_after_s) == (True, 20.0)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        'p: Error from openai server: {"error": {"message": "Insufficient credits", "code": 402}}',
+        'p: Error from openai server: {"error": {"message": "Insufficient Balance"}}',
+        (
+            'p: Error 400 Bad Request from anthropic client: {"error": {"message": '
+            '"Your credit balance is too low to access the API"}}'
+        ),
+    ],
+)
+def test_an_account_without_credit_ends_the_run(part: str) -> None:
+    failure = provider_failure(part)
+    assert isinstance(failure, QuotaError)
+    assert "no credit left" in str(failure)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_ends_the_run(status: int) -> None:
+    failure = provider_failure(f"p: Error {status} Some Reason from openai client: no")
+    assert isinstance(failure, CredentialsError)
+    assert str(failure) == f"openai refused the credentials ({status}): no"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        (
+            '{"error": {"message": "The maximum context length is 8192 tokens. However, you '
+            'requested 9000", "code": "context_length_exceeded"}}'
+        ),
+        '{"error": {"message": "prompt is too long: 210000 tokens > 200000 maximum"}}',
+        '{"error": {"message": "the request exceeds the available context size"}}',
+    ],
+)
+def test_a_prompt_that_no_longer_fits_is_no_failure_of_the_infrastructure(body: str) -> None:
+    failure = provider_failure(f"p: Error 400 Bad Request from openai client: {body}")
+    assert isinstance(failure, ContextOverflowError)
+
+
+def test_a_server_that_knows_no_json_mode_names_it() -> None:
+    failure = provider_failure(
+        "p: Error 400 Bad Request from openai client: "
+        '{"error": {"message": "response_format.type must be text"}}'
+    )
+    assert isinstance(failure, ConfigurationError)
+    assert "json_mode" in str(failure)
 
 
 def test_one_provider_of_several_that_may_recover_makes_it_worth_repeating() -> None:

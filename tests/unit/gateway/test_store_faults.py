@@ -12,7 +12,6 @@ import pytest
 from pytest_babyai.commands import run_command
 from pytest_babyai.gateway.client import open_gateway
 from pytest_babyai.gateway.feedback import METRICS, FeedbackQueue, feedback_of
-from pytest_babyai.gateway.store import EmbeddedStore
 from pytest_babyai.gateway.store_queries import ClickHouseStore
 from pytest_babyai.gateway.workflow_evaluations import (
     NOTES_KEY,
@@ -22,6 +21,7 @@ from pytest_babyai.gateway.workflow_evaluations import (
 from pytest_babyai.journal import RUNS_DIRECTORY, create_run
 from pytest_babyai.journal.feedback_log import FeedbackLog, acknowledged_feedback
 from pytest_babyai.records import EpisodeSpec
+from pytest_babyai.store.embedded import EmbeddedStore
 from tests.patience import PATIENCE_S, until_answered
 from tests.unit.gateway.gateway_fakes import configuration_of
 from tests.unit.gateway.stored_play import play, rows_of, with_prices_and_metrics

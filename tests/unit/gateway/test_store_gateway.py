@@ -11,10 +11,10 @@ import pytest_asyncio
 
 from pytest_babyai.gateway.client import import_tensorzero
 from pytest_babyai.gateway.inference import new_episode_id
-from pytest_babyai.gateway.store import EmbeddedStore
+from pytest_babyai.store.embedded import EmbeddedStore
 from tests.patience import until_answered
-from tests.unit.gateway.clickhouse_fakes import ask, need_chdb
 from tests.unit.gateway.gateway_fakes import FakeProvider, edit
+from tests.unit.store.store_fakes import ask, need_chdb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -79,36 +79,12 @@ async def test_tokens_that_nobody_counted_stay_unknown(server: FakeServer) -> No
     usages = await server.clickhouse.usages([first, second])
 
     assert usages == {first: Usage(700, 9), second: Usage(None, 0)}
-    assert f"'{first}','{second}'" in server.requests[0][1]
 
 
-async def test_the_embedded_store_tells_what_came_lately(server: FakeServer) -> None:
-    server.text = "a\nc"
-
-    assert await server.clickhouse.stored(["a", "b", "c"]) == {"a", "c"}
-
-    ((request, asked),) = server.requests
-    assert (request.path, asked) == ("/acknowledged", "a\nb\nc")
-    assert request.headers["X-ClickHouse-Key"] == PASSWORD
-
-
-async def test_a_clickhouse_is_asked_for_what_it_has(server: FakeServer) -> None:
-    inference_id = new_episode_id()
-    server.text = f'{{"id": "{inference_id}", "input_tokens": 1, "output_tokens": 1}}'
-    server.unknown_path = "/acknowledged"
-    store = server.clickhouse
-
-    for _ in range(2):
-        assert await store.acknowledged([inference_id]) == set()
-        assert await store.stored([inference_id]) == {inference_id}
-
-    assert [request.path for request, _ in server.requests] == ["/acknowledged", "/", "/"]
-
-
-async def test_many_ids_are_several_queries(server: FakeServer) -> None:
+async def test_many_ids_are_one_query(server: FakeServer) -> None:
     await server.clickhouse.metrics([new_episode_id() for _ in range(4_001)])
 
-    assert len(server.requests) == 3
+    assert len(server.requests) == 1
     assert all(len(query) < 256 * 1024 for _, query in server.requests)
 
 
@@ -135,7 +111,7 @@ async def test_what_clickhouse_refuses_is_told_without_the_password(server: Fake
 
 
 async def test_a_clickhouse_that_is_gone_is_told() -> None:
-    with pytest.raises(GatewayError, match=r"the store could not be reached: .*refused"):
+    with pytest.raises(GatewayError, match=r"the store could not be reached: "):
         await ClickHouseStore("http://u:p@127.0.0.1:9/db").metrics([new_episode_id()])
 
 

@@ -15,9 +15,8 @@ import pytest_asyncio
 from pytest_babyai.gateway.client import Gateway, open_gateway
 from pytest_babyai.gateway.feedback import METRICS, FeedbackQueue, feedback_of
 from pytest_babyai.gateway.inference import CacheOptions, new_episode_id
-from pytest_babyai.gateway.store import EmbeddedStore
 from pytest_babyai.gateway.store_queries import ClickHouseStore
-from pytest_babyai.gateway.stored_usage import StoredUsage
+from pytest_babyai.gateway.stored import StoredRun, StoreLink, StorePlace
 from pytest_babyai.gateway.workflow_evaluations import (
     EvaluationLabels,
     WorkflowEvaluations,
@@ -25,6 +24,7 @@ from pytest_babyai.gateway.workflow_evaluations import (
 from pytest_babyai.journal.feedback_log import FeedbackLog
 from pytest_babyai.playing.rollout import run_episode
 from pytest_babyai.records import EpisodeResult, EpisodeSpec, Usage
+from pytest_babyai.store.embedded import EmbeddedStore
 from tests.patience import until_answered
 from tests.unit.gateway.gateway_fakes import FakeProvider, configuration_of
 from tests.unit.gateway.stored_play import play, rows_of, with_prices_and_metrics
@@ -144,7 +144,7 @@ async def test_the_means_of_a_run_are_found_in_its_evaluation_runs(
         episode_id = await evaluations.episode_id(spec)
         solved_at = number % 3 or None
         played = await play(gateway, spec, run="means", episode_id=episode_id, solved_at=solved_at)
-        feedback = feedback_of(played)
+        feedback = feedback_of(played, is_stored=True)
         assert feedback is not None
         queue.put(feedback)
         results.append(played)
@@ -214,14 +214,14 @@ async def test_a_rerun_from_the_cache_asks_nothing_and_counts_the_same_tokens(
     priced: Path, store: EmbeddedStore, provider: FakeProvider
 ) -> None:
     cached = CacheOptions("on")
-    usage = StoredUsage(ClickHouseStore(store.url))
     spec = EpisodeSpec("baseline", "goto", 777)
     outcomes = []
     for _ in range(2):
         gateway = await open_gateway(
             configuration_of(priced), clickhouse_url=store.url, cache=cached
         )
-        completed = await usage.complete(await play(gateway, spec, run="cached"))
+        link = StoreLink(gateway, StorePlace(clickhouse_url=store.url), StoredRun("cached", "fake"))
+        completed = await link.complete(await play(gateway, spec, run="cached"))
         outcomes.append(completed.outcome)
         await gateway.close()
 
@@ -279,7 +279,7 @@ async def test_feedback_on_an_episode_of_another_store_is_not_sent(
     elsewhere = dataclasses.replace(here, episode_id="01939de4-0000-7000-8000-000000000000")
     feedback_log = FeedbackLog(tmp_path)
     queue = FeedbackQueue(gateway, feedback_log, store=ClickHouseStore(store.url))
-    for each in map(feedback_of, (here, elsewhere)):
+    for each in (feedback_of(here, is_stored=True), feedback_of(elsewhere)):
         assert each is not None
         queue.put(each)
 

@@ -291,9 +291,7 @@ def test_a_quota_that_is_used_up_says_nothing_of_the_limit() -> None:
     assert run_virtually(main) == 20
 
 
-@pytest.mark.parametrize(
-    "error", [ProviderError("500"), RequestTimeoutError("late"), GatewayError("gone")]
-)
+@pytest.mark.parametrize("error", [ProviderError("500"), GatewayError("gone")])
 def test_other_failures_hold_growth_for_a_round(error: InfrastructureError) -> None:
     async def main() -> list[int]:
         limiter = adaptive(8)
@@ -357,5 +355,14 @@ def test_the_history_tells_what_was_decided_and_why() -> None:
 def test_a_start_above_the_maximum_is_the_maximum() -> None:
     async def main() -> int:
         return adaptive(50, 4).limit
+
+    assert run_virtually(main) == 4
+
+
+def test_timeouts_shrink_the_limit() -> None:
+    async def main() -> int:
+        limiter = adaptive(8)
+        refuse(limiter, RequestTimeoutError("late"))
+        return limiter.limit
 
     assert run_virtually(main) == 4

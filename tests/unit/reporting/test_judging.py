@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +13,9 @@ from pytest_babyai.gate import GateOutcome, Reference, RunScores, evaluate_rules
 from pytest_babyai.records import EpisodeResult, EpisodeSpec
 from pytest_babyai.reporting.tables_export import episodes_frame
 from tests.unit.reporting.reporting_samples import failure, result, run_of, solved
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def sample() -> list[EpisodeResult]:
@@ -60,3 +64,63 @@ def test_unknown_tokens_are_not_zero() -> None:
 def test_a_reference_without_episodes_is_refused() -> None:
     with pytest.raises(RuleError, match=r"^reference 'histroy' has no episode .* 'history'"):
         judge(episodes_frame(run_of(*sample())), "success<-0.05", reference="histroy")
+
+
+def frame() -> pd.DataFrame:
+    return episodes_frame(run_of(*sample()))
+
+
+@pytest.mark.parametrize(
+    ("change", "rule", "problem"),
+    [
+        ({}, "histroy:success>=0.8", r"unknown variant 'histroy'; did you mean 'history'\?"),
+        ({}, "history/gotto:success>=0.8", r"unknown task 'gotto'; did you mean 'goto'\?"),
+        ({"progression": None}, "success>=0.8", r"the progression of baseline-goto-0 is missing"),
+        ({"progression": 1.5}, "success>=0.8", "is 1.5, and it lies between 0 and 1"),
+        ({"return": float("nan")}, "success>=0.8", r"the return of baseline-goto-0 is missing"),
+        ({"num_steps": -1}, "success>=0.8", "is -1, and it is never negative"),
+        ({"variant": None}, "success>=0.8", "a row has no variant; every episode needs one"),
+    ],
+)
+def test_bad_input_is_one_line(change: dict[str, Any], rule: str, problem: str) -> None:
+    rows = frame().astype(object)
+    for name, value in change.items():
+        rows.loc[rows.index[0], name] = value
+    with pytest.raises(RuleError, match=problem) as caught:
+        judge(rows, rule)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("column", ["variant", "outcome", "progression", "num_steps"])
+def test_a_missing_column_is_named(column: str) -> None:
+    with pytest.raises(RuleError, match=f"lacks the column '{column}'; it needs variant, task"):
+        judge(frame().drop(columns=column), "success>=0.8")
+
+
+def test_tokens_may_be_missing() -> None:
+    rows = frame().drop(columns=["input_tokens", "output_tokens", "cost"])
+    assert len(judge(rows, "success>=0.1")) == 2
+
+
+def test_no_common_seed_is_refused() -> None:
+    rows = frame()
+    apart = rows[(rows["variant"] == "baseline") == (rows["seed"] < 10)]
+    with pytest.raises(RuleError, match="no task and seed in common; play both on the same seeds"):
+        judge(apart, "success<-0.05")
+
+
+def test_an_empty_frame_is_refused() -> None:
+    with pytest.raises(RuleError, match="no row, so there is nothing to judge"):
+        judge(frame().head(0), "success>=0.8")
+
+
+def test_a_change_without_a_reference_uses_the_first_variant() -> None:
+    (named,) = judge(frame(), "success<-0.05", reference="baseline")
+    (unnamed,) = judge(frame(), "success<-0.05")
+    assert named == unnamed
+
+
+def test_a_change_of_the_only_variant_is_refused() -> None:
+    rows = frame()
+    with pytest.raises(RuleError, match="a change needs a second variant"):
+        judge(rows[rows["variant"] == "history"], "success<-0.05")
