@@ -98,6 +98,10 @@ class Step:
         usage: Tokens and cost of this inference; a cached one costs nothing.
         inference_id: The gateway's id of the inference, None for a fallback.
         cached: Whether the answer came from a cache, and nothing was asked of the model.
+        finish_reason: Why the model stopped, such as ``"length"`` where it was cut off; None where
+            it was not told.
+        reasoning: What the provider's reasoning channel said, beside the answer; None for nothing.
+        model: The model that answered, as the provider names it; None where it was not told.
     """
 
     observation: str
@@ -111,6 +115,9 @@ class Step:
     usage: Usage
     inference_id: str | None = None
     cached: bool = False
+    finish_reason: str | None = None
+    reasoning: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

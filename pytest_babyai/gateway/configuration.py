@@ -6,12 +6,17 @@ import functools
 import itertools
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from pytest_babyai.errors import ConfigurationError, SettingsError, did_you_mean
 from pytest_babyai.gateway import credentials, toml_files
-from pytest_babyai.gateway.variant_parts import Contents, hash_of, variant_parts
+from pytest_babyai.gateway.variant_parts import (
+    Contents,
+    hash_of,
+    variant_contents,
+    variant_parts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,6 +50,7 @@ class GatewayConfiguration:
         tree: All files merged, with absolute paths.
         unusable_variants: Fine-tuned variants that were left out, each with the line that says
             why.
+        variant_contents: For each variant the parts themselves, as far as they may be kept.
     """
 
     config_dir: Path
@@ -54,6 +60,7 @@ class GatewayConfiguration:
     credential_variables: tuple[str, ...]
     tree: Tree = field(repr=False, compare=False)
     unusable_variants: Mapping[str, str] = field(default_factory=dict)
+    variant_contents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -141,6 +148,9 @@ def read_configuration(
         credential_variables=tuple(dict.fromkeys(credentials.credential_variables(tree))),
         tree=tree,
         unusable_variants=_unusable(tuned, missing) if tuned and missing else {},
+        variant_contents={
+            name: variant_contents(contents, ACT_FUNCTION, name) for name in variants
+        },
     )
 
 

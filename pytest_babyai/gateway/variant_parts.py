@@ -53,6 +53,28 @@ class Contents:
         return "ignore missing" in rest and not included.exists()
 
 
+_KEPT_OF_PROVIDERS = ("type", "model_name", "api_base")
+_NOT_KEPT_OF_VARIANTS = ("extra_headers", "extra_body")
+
+
+def variant_contents(contents: Tree, function_name: str, variant: str) -> dict[str, Any]:
+    """Returns the parts of `variant_parts` themselves, as far as they are fit to be kept.
+
+    Of a model only what its providers are, and nothing that goes out as a header or a body: these
+    may hold secrets. A template is JSON: text by name, its own under the empty name.
+    """
+    parts = _parts(contents, function_name, variant)
+    for name, part in parts.items():
+        if name.startswith("model "):
+            parts[name] = {
+                key: {each: provider[each] for each in _KEPT_OF_PROVIDERS if each in provider}
+                for key, provider in toml_files.tables(part or {}, "providers").items()
+            }
+    table = parts["variant table"]
+    parts["variant table"] = {k: v for k, v in table.items() if k not in _NOT_KEPT_OF_VARIANTS}
+    return {name: content for name, content in parts.items() if content}
+
+
 def variant_parts(contents: Tree, function_name: str, variant: str) -> dict[str, str]:
     """Returns a hash for each part that determines a variant's behaviour.
 
@@ -61,19 +83,24 @@ def variant_parts(contents: Tree, function_name: str, variant: str) -> dict[str,
         function_name: The function that has the variant.
         variant: Its name.
     """
+    parts = _parts(contents, function_name, variant)
+    return {name: hash_of(content) for name, content in parts.items() if content}
+
+
+def _parts(contents: Tree, function_name: str, variant: str) -> dict[str, Any]:
     function = dict(contents["functions"][function_name])
     table = dict(function.pop("variants")[variant])
     for key in ("experimentation", "description"):
         function.pop(key, None)
     names = {str(name) for name in toml_files.values_of(table, "model")}
     models = toml_files.tables(contents, "models")
-    parts = {f"model {name}": models.get(name) for name in sorted(names)}
+    parts: dict[str, Any] = {f"model {name}": models.get(name) for name in sorted(names)}
     parts |= {f"template {name}": text for name, text in _pop_tables(table, "templates")}
     parts |= {f"schema {name}": text for name, text in _pop_tables(function, "schemas")}
     parts["schema output"] = function.pop("output_schema", None)
     parts["variant table"] = table
     parts["function table"] = function
-    return {name: hash_of(content) for name, content in parts.items() if content}
+    return parts
 
 
 def _pop_tables(table: dict[str, Any], key: str) -> Iterator[tuple[str, Any]]:

@@ -47,10 +47,13 @@ class VariantDefinition:
     Attributes:
         hash: Over everything that determines its behaviour.
         parts: Hash by part: ``{"template user/history": "ab12...", "model policy": ...}``.
+        contents: The parts themselves, so that prompts can be rendered again; earlier runs lack
+            them.
     """
 
     hash: str
     parts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    contents: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ class Manifest:
                 model_label=record["model_label"],
                 offline=record["offline"],
                 variants={
-                    name: VariantDefinition(part["hash"], part["parts"])
+                    name: VariantDefinition(part["hash"], part["parts"], part.get("contents", {}))
                     for name, part in record["variants"].items()
                 },
                 sessions=tuple(_session(session) for session in record["sessions"]),

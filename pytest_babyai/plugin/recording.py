@@ -255,7 +255,11 @@ def _manifest(config: pytest.Config, selection: Selection, *, num_selected: int)
     )
     hashes = selection.variant_hashes
     variants = {
-        name: VariantDefinition(hashes[name], configuration.variant_parts[name])
+        name: VariantDefinition(
+            hashes[name],
+            configuration.variant_parts[name],
+            configuration.variant_contents.get(name, {}),
+        )
         for name in hashes
         if name in (selection.played_variants or selection.variants(selection.settings))
     }
