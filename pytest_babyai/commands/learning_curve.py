@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_babyai.offline.finetuning.metrics import TrainingMetrics
-    from pytest_babyai.reporting.learning_curve import LearningCurve
+    from pytest_babyai.reporting.charts import LearningCurve
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,7 +32,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _lines(chosen: argparse.Namespace) -> Iterator[str]:
     from pytest_babyai.offline.finetuning.metrics import read_metrics
     from pytest_babyai.offline.process import MODELS_DIRECTORY
-    from pytest_babyai.reporting.learning_curve import write_learning_curve
+    from pytest_babyai.reporting.charts import write_learning_curve
 
     models = chosen.root / MODELS_DIRECTORY
     metrics = read_metrics(models, chosen.job) if models.is_dir() else None
@@ -52,7 +52,7 @@ def _lines(chosen: argparse.Namespace) -> Iterator[str]:
 
 
 def _curve_of(metrics: TrainingMetrics) -> LearningCurve:
-    from pytest_babyai.reporting.learning_curve import LearningCurve
+    from pytest_babyai.reporting.charts import LearningCurve
 
     return LearningCurve(
         title=f"{metrics.model}: {metrics.num_train:,} answers, {metrics.num_parameters:,} numbers",

@@ -11,7 +11,7 @@ from pytest_babyai.errors import SettingsError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_babyai.journal import RunLog
     from pytest_babyai.reporting.replays import ReplayEnvironment
@@ -27,6 +27,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for kind in KINDS:
         metavar = "DIR" if kind == "charts" else "FILE"
         parser.add_argument(f"--{kind}", type=Path, metavar=metavar)
+    parser.add_argument(
+        "--beside",
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="another run, whose episodes stand beside, such as 'human' (may be repeated)",
+    )
     parser.add_argument(
         "--screenshot", type=Path, metavar="FILE", help="a PNG of the HTML report, by Chromium"
     )
@@ -48,12 +55,58 @@ def _lines(chosen: argparse.Namespace) -> Iterator[str]:
             "nothing to write; give --html, --md, --csv, --parquet, --charts or --screenshot"
         )
     _check_places(files)
-    log = run_of(chosen, chosen.run)
-    for path in _written(log, files):
+    yield from write_reports(
+        run_of(chosen, chosen.run),
+        files,
+        config_dir=_config_dir(chosen),
+        beside=[run_of(chosen, each) for each in chosen.beside],
+        screenshot=chosen.screenshot,
+        place=chosen.at,
+    )
+
+
+def write_reports(  # noqa: PLR0913 - what the command offers
+    log: RunLog,
+    files: Mapping[str, Path],
+    *,
+    config_dir: Path,
+    beside: Sequence[RunLog] = (),
+    screenshot: Path | None = None,
+    place: str = "",
+    attachments: Mapping[str, str] | None = None,
+) -> Iterator[str]:
+    """Writes reports of a run, and yields a line for every file.
+
+    Args:
+        log: The run.
+        files: Path by kind.
+        config_dir: Where baselines are.
+        beside: Other runs, whose episodes stand beside.
+        screenshot: File of a picture of the HTML report.
+        place: What the picture shows.
+        attachments: Texts by title that the HTML shows as they are.
+
+    Raises:
+        UsageError: The run cannot be read, or a file cannot be written.
+    """
+    from pytest_babyai.environment import TASKS
+    from pytest_babyai.reporting.artifacts import recorded_summary, write_artifacts
+
+    needs_steps = {"html", "md"} & files.keys() or screenshot is not None
+    summary = recorded_summary(
+        log, TASKS, with_steps=bool(needs_steps), config_dir=config_dir, beside=beside
+    )
+    make, more = _environments_of(log), attachments
+    for path in write_artifacts(files, summary, make_environment=make, attachments=more):
         yield f"{path} written"
-    if chosen.screenshot is not None:
-        _take_screenshot(log, files, chosen.screenshot, chosen.at)
-        yield f"{chosen.screenshot} written"
+    if screenshot is None:
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        page = files.get("html", Path(directory) / "report.html")
+        if "html" not in files:
+            list(write_artifacts({"html": page}, summary, make_environment=make))
+        _take_screenshot(page, screenshot, place)
+    yield f"{screenshot} written"
 
 
 def _check_places(files: Mapping[str, Path]) -> None:
@@ -63,28 +116,27 @@ def _check_places(files: Mapping[str, Path]) -> None:
         check_place(f"--{kind}", path, is_directory=kind == "charts")
 
 
-def _written(log: RunLog, files: Mapping[str, Path]) -> Iterator[Path]:
-    from pytest_babyai.environment import TASKS
-    from pytest_babyai.reporting.files import write_reports
+def _config_dir(chosen: argparse.Namespace) -> Path:
+    from pytest_babyai.project import find_config
 
-    return write_reports(log, files, _environments_of, tasks=TASKS)
+    return find_config(None, [chosen.root])
 
 
-def _take_screenshot(log: RunLog, files: Mapping[str, Path], picture: Path, place: str) -> None:
+def _take_screenshot(page: Path, picture: Path, place: str) -> None:
     from pytest_babyai.reporting.screenshots import take_screenshot
 
     if picture.is_dir() or not picture.parent.is_dir():
         raise SettingsError(f"--screenshot: {picture} is no file in a directory that there is")
-    with tempfile.TemporaryDirectory() as directory:
-        report = files.get("html", Path(directory) / "report.html")
-        if "html" not in files:
-            list(_written(log, {"html": report}))
-        take_screenshot(report, picture, fragment=place)
+    take_screenshot(page, picture, fragment=place)
 
 
 def _environments_of(log: RunLog) -> Callable[[EpisodeReport], ReplayEnvironment]:
     from pytest_babyai.environment import environment_factory
 
-    settings = log.manifest.session.settings
-    make = environment_factory("builtin", num_dists=int(settings.get("num_dists", 0)))
-    return lambda episode: make(episode.spec.task)
+    usual = int(log.manifest.session.settings.get("num_dists", 0))
+
+    def make(episode: EpisodeReport) -> ReplayEnvironment:
+        num_dists = usual if episode.num_dists is None else episode.num_dists
+        return environment_factory("builtin", num_dists=num_dists)(episode.spec.task)
+
+    return make

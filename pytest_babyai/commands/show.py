@@ -18,6 +18,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("run", metavar="RUN", help=RUN_HELP)
     parser.add_argument("nodeid", nargs="?", metavar="NODEID", help="such as baseline-goto-200")
     parser.add_argument("-v", "--verbose", action="store_true", help="show whole texts")
+    parser.add_argument(
+        "--prompts", action="store_true", help="show the messages of every step as they were sent"
+    )
     add_root(parser)
     parser.set_defaults(lines=_lines)
 
@@ -28,4 +31,10 @@ def _lines(chosen: argparse.Namespace) -> Iterator[str]:
 
     log = run_of(chosen, chosen.run)
     symbols = symbols_for(sys.stdout.encoding)
-    yield from show_lines(log, chosen.nodeid, verbose=chosen.verbose, symbols=symbols)
+    yield from show_lines(
+        log,
+        chosen.nodeid,
+        verbose=chosen.verbose,
+        prompts=chosen.prompts,
+        symbols=symbols,
+    )

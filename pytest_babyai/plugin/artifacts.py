@@ -12,9 +12,10 @@ from pytest_babyai.environment import environment_factory
 from pytest_babyai.errors import BaselineError, SettingsError, UsageError
 from pytest_babyai.gate import baseline_path, save_baseline
 from pytest_babyai.plugin.distribution import share_of
-from pytest_babyai.reporting.artifacts import Judged, check_place, write_artifacts
+from pytest_babyai.reporting.artifacts import check_place, write_artifacts
 from pytest_babyai.reporting.github import append_step_summary
-from pytest_babyai.reporting.recorded import NO_PROVENANCE, provenance_of, with_steps
+from pytest_babyai.reporting.markdown import markdown
+from pytest_babyai.reporting.recorded import with_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,11 +23,10 @@ if TYPE_CHECKING:
 
     from pytest_babyai.plugin.session import EpisodeSession
     from pytest_babyai.reporting.replays import ReplayEnvironment
-    from pytest_babyai.reporting.results import EpisodeReport, RunReport
+    from pytest_babyai.reporting.results import EpisodeReport
 
 KINDS: Final = ("html", "md", "csv", "parquet", "charts")
 _LIBRARIES: Final = {
-    "html": ("altair", "report"),
     "charts": ("vl_convert", "report"),
     "parquet": ("pyarrow", "parquet"),
 }
@@ -71,15 +71,18 @@ class ArtifactHooks:
             return
         report = self._session.results.report(interrupted=interrupted)
         journal = self._session.journal
-        if journal is not None and "html" in files:
+        if journal is not None and {"html", "md"} & files.keys():
             report = with_steps(report, journal.log)
-        for path in write_artifacts(files, self._judged(report)):
+        summary = self._session.results.summary(report)
+        for path in write_artifacts(files, summary, make_environment=self._environment):
             yield f"{path} written"
 
     def _write_step_summary(self, *, interrupted: bool) -> Iterator[str]:
-        report = self._session.results.report(interrupted=interrupted)
+        results = self._session.results
         try:
-            append_step_summary(os.environ, lambda: self._judged(report).markdown())
+            append_step_summary(
+                os.environ, lambda: markdown(results.summary(interrupted=interrupted))
+            )
         except SettingsError as error:  # nobody asked for it by an option
             yield f"WARNING: {error}"
 
@@ -96,22 +99,6 @@ class ArtifactHooks:
             )
         save_baseline(path, results.compared.snapshot)
         yield f"baseline {path} written; commit it"
-
-    def _judged(self, report: RunReport) -> Judged:
-        session, results = self._session, self._session.results
-        journal = session.journal
-        try:
-            notes = results.compared.notes
-        except BaselineError as error:
-            notes = (f"not compared: {error}",)
-        return Judged(
-            report=report,
-            provenance=provenance_of(journal.log.manifest) if journal else NO_PROVENANCE,
-            comparisons=results.compared.possible,
-            notes=notes,
-            gates=tuple(results.judged()),
-            make_environment=self._environment,
-        )
 
     def _environment(self, episode: EpisodeReport) -> ReplayEnvironment:
         selection = self._session.selection

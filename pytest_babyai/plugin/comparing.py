@@ -9,7 +9,7 @@ from pytest_babyai.environment import TASKS
 from pytest_babyai.errors import BaselineError
 from pytest_babyai.gate import Reference, check_comparable, compare, take_snapshot
 from pytest_babyai.journal import installed_versions
-from pytest_babyai.reporting.comparison import compare_variants, margins
+from pytest_babyai.reporting.summary import compare_variants, margins
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,9 @@ from pytest_babyai.gate import (
 )
 from pytest_babyai.plugin.comparing import Baseline, RunComparisons
 from pytest_babyai.reporting.numbers import count_of
-from pytest_babyai.reporting.results import RunReport, RunSetup
+from pytest_babyai.reporting.recorded import NO_PROVENANCE, provenance_of, span_s
+from pytest_babyai.reporting.results import Effort, RunReport, RunSetup, num_requests
+from pytest_babyai.reporting.summary import build_summary
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
     from pytest_babyai.plugin.session import EpisodeSession
     from pytest_babyai.reporting.results import EpisodeReport
+    from pytest_babyai.reporting.summary import Summary
     from pytest_babyai.settings.model import Settings
 
     Pair = tuple[str, int]
@@ -116,6 +119,38 @@ class Results:
             num_selected=len(episodes) + self.num_missing,
             wall_time_s=time.monotonic() - self._started_s,
             interrupted=interrupted,
+            played=self._played(),
+        )
+
+    def _played(self) -> Effort:
+        session = self._session
+        if session.run is not None:
+            return session.run.effort
+        reused = session.journal.reused_ids if session.journal else frozenset()
+        own = [each.outcome for name, each in session.episodes.items() if name not in reused]
+        return Effort(len(own), sum(map(num_requests, own)), span_s(own))
+
+    def summary(self, report: RunReport | None = None, *, interrupted: bool = False) -> Summary:
+        """Returns what there is to say of the run so far.
+
+        Args:
+            report: The run, where it has its steps; None for the one without.
+            interrupted: Whether it was stopped.
+        """
+        session = self._session
+        try:
+            notes = self.compared.notes
+        except BaselineError as error:
+            notes = (f"not compared: {error}",)
+        return build_summary(
+            report or self.report(interrupted=interrupted),
+            comparisons=self.compared.possible,
+            gates=self.judged(),
+            notes=notes,
+            notices=tuple(session.notices()),
+            provenance=provenance_of(session.journal.log.manifest)
+            if session.journal
+            else NO_PROVENANCE,
         )
 
     def judge(self, plan: GatePlan) -> Mapping[str, GateResult]:

@@ -13,6 +13,7 @@ from pytest_babyai.plugin.controls import RunControls
 from pytest_babyai.plugin.progress import progress_text
 from pytest_babyai.plugin.routing import HeldBack, held_back
 from pytest_babyai.plugin.storing import StoreLink
+from pytest_babyai.reporting.results import Effort
 from pytest_babyai.rollout import RolloutOptions, run_episode
 from pytest_babyai.scheduler import Scheduler
 from pytest_babyai.scheduling import DurationEstimates, model_seed
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from pytest_babyai.environment import Environment
+    from pytest_babyai.gateway.inference import Inference, InferenceClient, InferenceRequest
     from pytest_babyai.plugin.distribution import Share
     from pytest_babyai.plugin.recording import SessionJournal
     from pytest_babyai.plugin.selection import PlannedEpisode, Selection
@@ -69,7 +71,9 @@ class EpisodeRun:
             refusal_of=self.controls.refusal_of,
             finish=self._finish,
         )
-        self._client = self.controls.observed(self._background.gateway)
+        self._client = _CountedClient(self.controls.observed(self._background.gateway))
+        self._num_finished = 0
+        self._span_s: tuple[float, float] | None = None
         self._held: dict[PlannedEpisode, HeldBack] = {}
         self._started_s = time.monotonic()
 
@@ -134,9 +138,18 @@ class EpisodeRun:
             self._background.thread.run(self.link.close(self._background.ending))
         self._background.close()
 
+    @property
+    def effort(self) -> Effort:
+        """What playing took so far."""
+        start_s, end_s = self._span_s or (0.0, 0.0)
+        return Effort(self._num_finished, self._client.num_requests, end_s - start_s)
+
     async def _play(self, episode: PlannedEpisode) -> EpisodeOutcome:
+        started_s = time.monotonic()
         with held_back() as held:
             outcome = await self._rollout(episode)
+        self._num_finished += 1
+        self._span_s = (min(started_s, (self._span_s or (started_s,))[0]), time.monotonic())
         if held:
             self._held[episode] = held
         self.controls.count_episode(outcome)
@@ -185,6 +198,21 @@ class EpisodeRun:
     def _tell_store(self, outcome: EpisodeOutcome) -> None:
         if self.link is not None:
             self._background.thread.loop.call_soon_threadsafe(self.link.tell, outcome)
+
+
+class _CountedClient:
+    """Counts the requests that were sent: what a cache has answered never was."""
+
+    def __init__(self, client: InferenceClient) -> None:
+        self._client = client
+        self.num_requests = 0
+
+    async def infer(self, request: InferenceRequest, /) -> Inference:
+        """Asks the client; see `InferenceClient.infer`."""
+        self.num_requests += 1
+        inference = await self._client.infer(request)
+        self.num_requests -= inference.cached
+        return inference
 
 
 class _Environments:

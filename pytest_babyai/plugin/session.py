@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_babyai.environment import environment_factory
-from pytest_babyai.errors import NotStartedError, UsageError
+from pytest_babyai.errors import JournalError, NotStartedError, UsageError
 from pytest_babyai.finetuning.tuned_variant import check_unseen_by_tuned
 from pytest_babyai.journal import RUNS_DIRECTORY, EpisodeKey, past_durations, propose_run_id
 from pytest_babyai.plugin.distribution import share_of
@@ -28,9 +30,12 @@ from pytest_babyai.plugin.selection import ItemPlan, Selection
 from pytest_babyai.plugin.store_opening import tells_store
 from pytest_babyai.plugin.storing import ControllerLink, StoredRun
 from pytest_babyai.records import Episode, EpisodeFailure, outcome_from_record
+from pytest_babyai.reporting.artifacts import verdicts_of
+from pytest_babyai.reporting.numbers import count_of
+from pytest_babyai.reporting.recorded import CI_NOTE, VERDICTS_NOTE, ci_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_babyai.plugin.recording import Carried, EpisodeJournal, SessionJournal
     from pytest_babyai.plugin.run import EpisodeRun
@@ -248,10 +253,29 @@ class EpisodeSession:
         if self._link is not None:
             self._link.close(is_interrupted=is_interrupted)
         if self.journal is not None:
+            self._keep_verdicts(is_interrupted=is_interrupted)
             history = self.run.controls.history() if self.run else self.histories
             if history:
                 self.journal.add_notes({"concurrency": history})
             self.journal.close(finished=not self.results.num_missing)
+
+    def notices(self) -> Iterator[str]:
+        """Yields what reports have to say beyond the episodes."""
+        if self.run is not None:
+            if self.run.controls.early_stop is not None:
+                yield from self.run.controls.early_stop.lines("±")
+            yield from self.run.controls.notes()
+        if self.journal is not None and (reused := self.journal.reused_ids & self.episodes.keys()):
+            yield f"{count_of(len(reused), 'episode')} played before, and not played again"
+
+    def _keep_verdicts(self, *, is_interrupted: bool) -> None:
+        """Keeps what is said of the run with it, so that a later report says the same."""
+        if self.journal is None or not self.episodes:
+            return
+        verdicts = verdicts_of(self.results.summary(interrupted=is_interrupted))
+        notes = {VERDICTS_NOTE: verdicts.to_plain(), CI_NOTE: ci_url(os.environ)}
+        with contextlib.suppress(JournalError):  # a report can do without, the episodes are safe
+            self.journal.add_notes(notes)
 
     def episode(self, item: pytest.Item) -> Episode:
         """Waits for the episode of an item; the fixture's work."""

@@ -8,10 +8,9 @@ import pytest
 
 from pytest_babyai.errors import UsageError
 from pytest_babyai.plugin.reports import ATTRIBUTE, resume_command
-from pytest_babyai.reporting.comparison import comparison_lines, gate_lines, reference_lines
-from pytest_babyai.reporting.episodes import counts_lines
-from pytest_babyai.reporting.numbers import count_of, symbols_for
-from pytest_babyai.reporting.terminal import WARNING_STYLE, Line, summary_lines, wrapped
+from pytest_babyai.reporting.numbers import symbols_for
+from pytest_babyai.reporting.recorded import with_steps
+from pytest_babyai.reporting.terminal import terminal_lines
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -46,49 +45,26 @@ class SummaryHooks:
 
     def _print_tables(self, terminalreporter: pytest.TerminalReporter, report: RunReport) -> None:
         writer = self._session.config.get_terminal_writer()
-        width, symbols = writer.fullwidth, symbols_for(_encoding(writer))
         verbosity = terminalreporter.verbosity
+        journal = self._session.journal
+        if verbosity > 0 and journal is not None:  # to say why episodes fail
+            report = with_steps(report, journal.log)
         terminalreporter.section("BabyAI episodes", sep="=")
-        how: dict[str, Any] = {"width": width, "symbols": symbols}
-        for line in summary_lines(report, verbosity=verbosity, **how):
+        for line in terminal_lines(
+            self._session.results.summary(report),
+            width=writer.fullwidth,
+            symbols=symbols_for(_encoding(writer)),
+            verbosity=verbosity,
+        ):
             terminalreporter.write_line(line.text, **line.style)
-        for line in self._decision_lines(verbosity, how):
-            terminalreporter.write_line(line.text, **line.style)
-        for text in counts_lines(report, width=width, symbols=symbols):
-            terminalreporter.write_line(text)
-
-    def _decision_lines(self, verbosity: int, how: dict[str, Any]) -> Iterator[Line]:
-        results, run = self._session.results, self._session.run
-        if run is not None and run.controls.early_stop is not None:
-            yield from wrapped(
-                run.controls.early_stop.lines(how["symbols"].plus_minus), how["width"]
-            )
-        compared = results.compared
-        if (between := compared.between_variants) and between.variants:
-            yield Line("")
-            yield from reference_lines(between, **how)
-        try:
-            against, notes = compared.against_baseline, compared.notes
-        except UsageError as error:
-            yield from wrapped([f"not compared: {error}"], how["width"], WARNING_STYLE)
-        else:
-            if against is not None:
-                yield Line("")
-                yield from comparison_lines(against, notes=notes, verbosity=verbosity, **how)
-        if judged := results.judged():
-            yield Line("")
-            yield from gate_lines(judged, **how)
 
     def _journal_lines(self, report: RunReport) -> Iterator[str]:
-        yield from self._session.run.controls.notes() if self._session.run else ()
         if (link := self._session.store_link) is not None:
             yield from link.lines(self._session.run_id)
         journal = self._session.journal
         if journal is None:
             return
         run_id = journal.log.run_id
-        if reused := journal.reused_ids & self._session.episodes.keys():
-            yield f"{count_of(len(reused), 'episode')} played before, and not played again"
         yield f"run {run_id}; see it with: python -m pytest_babyai show {run_id}"
         if len(report.episodes) < report.num_selected:
             yield f"go on with: {resume_command(self._session.config, run_id)}"
