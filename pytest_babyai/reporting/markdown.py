@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_babyai.records import EpisodeFailure
 from pytest_babyai.reporting.diagnosis import DEFINITIONS
+from pytest_babyai.reporting.github import cut_markdown
 from pytest_babyai.reporting.measures import ALL_MEASURES, MEASURES
 from pytest_babyai.reporting.numbers import DASH, format_cost, format_estimate
 from pytest_babyai.reporting.templates import render
@@ -50,7 +51,7 @@ def markdown(summary: Summary, *, max_characters: int = MAX_CHARACTERS) -> str:
             break
         left_out.append(part)
         text = render("report.md", {**context, "left_out": left_out, "names": _FOLDED})
-    return text
+    return text if len(text) <= max_characters else cut_markdown(text, max_characters)
 
 
 def _context(summary: Summary) -> dict[str, Any]:

@@ -63,8 +63,8 @@ ALL_MEASURES: Final = {
         Measure("progression", "progression", "Progression", SCORE, is_drawn=False),
         Measure("return", "return", "Episode return", SCORE, attribute="episode_return"),
         Measure("steps", "steps", "Steps per episode", COUNT, lower_is_better=True),
-        Measure("output_tokens", "output tokens", "Output tokens per episode", TOKENS, True),
         Measure("input_tokens", "input tokens", "Input tokens per episode", TOKENS, True),
+        Measure("output_tokens", "output tokens", "Output tokens per episode", TOKENS, True),
         Measure("cost", "cost", "Cost per episode", NumberFormat(4), True, False),
         Measure("errors", "errors", "Errors", RATE, True, False),
     )

@@ -36,7 +36,7 @@ ROOMS = {
     "scheduler": FOUNDATION | {"settings", "scheduling", "rollout", "loop_thread"},
     "journal": FOUNDATION | {"settings", "statistics"},
     "gate": FOUNDATION | {"settings", "statistics"},
-    "reporting": FOUNDATION | {"settings", "statistics", "gate", "journal"},
+    "reporting": FOUNDATION | {"settings", "statistics", "gate", "gateway", "journal"},
     "finetuning": FOUNDATION | {"settings", "statistics", "environment", "gateway", "journal"},
 }
 
@@ -47,7 +47,7 @@ HEAVY = {
     "pytest": {"plugin"},
     "_pytest": {"plugin"},
     "tensorzero": {"gateway", "finetuning"},
-    "minijinja": {"finetuning"},
+    "minijinja": {"finetuning", "reporting"},
     "minigrid": {"environment"},
     "gymnasium": {"environment"},
     "starlette": {"gateway", "offline"},

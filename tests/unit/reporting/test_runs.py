@@ -181,8 +181,10 @@ def test_an_episode_is_shown_step_by_step(tmp_path: Path) -> None:
 def test_verbose_shows_raw_answers_and_inference_ids(tmp_path: Path) -> None:
     log = written(tmp_path, solved(steps=(step(output="{raw}", inference_id="0193"),)))
 
-    assert list(show_lines(log, "goto-200", verbose=True))[-2:] == [
+    assert list(show_lines(log, "goto-200", verbose=True))[-4:] == [
         "  raw answer   {raw}",
+        "  finish       –",  # noqa: RUF001 -- as it is shown
+        "  model        –",  # noqa: RUF001
         "  inference    0193",
     ]
 
