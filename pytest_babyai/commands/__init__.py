@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS: Final = (
-    *("init", "runs", "show", "report", "compare", "store", "record"),
+    *("init", "runs", "show", "report", "compare", "play", "store", "record"),
     *("dataset", "finetune", "learning_curve", "learn"),
 )
 """Modules of this room, in the order of the help text."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_babyai.commands.places import RUN_HELP, add_root, run_of
-from pytest_babyai.errors import SettingsError
+from pytest_babyai.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -33,6 +34,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         default=[],
         metavar="RUN",
         help="another run, whose episodes stand beside, such as 'human' (may be repeated)",
+    )
+    parser.add_argument(
+        "--attach",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="a text, picture (.svg) or data card to show in the HTML (may be repeated)",
     )
     parser.add_argument(
         "--screenshot", type=Path, metavar="FILE", help="a PNG of the HTML report, by Chromium"
@@ -62,7 +71,24 @@ def _lines(chosen: argparse.Namespace) -> Iterator[str]:
         beside=[run_of(chosen, each) for each in chosen.beside],
         screenshot=chosen.screenshot,
         place=chosen.at,
+        attachments=dict(map(_attachment, chosen.attach)),
     )
+
+
+def _attachment(path: Path) -> tuple[str, str]:
+    """Returns title and text of a file that is shown in the report."""
+    from pytest_babyai.finetuning.card import DataCard, card_lines
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"--attach: {path}: {error}") from None
+    if not path.name.endswith(".card.json"):
+        return path.stem.replace("-", " ").capitalize(), text
+    try:
+        return "Data card", "\n".join(card_lines(DataCard.from_plain(json.loads(text))))
+    except (ValueError, UsageError) as error:
+        raise SettingsError(f"--attach: {path}: no data card: {error}") from None
 
 
 def write_reports(  # noqa: PLR0913 - what the command offers

@@ -113,17 +113,5 @@ def _ini_value(config: pytest.Config, definition: SettingDefinition, place: str)
         ) from None
 
 
-def given_options(arguments: Sequence[str]) -> list[str]:
-    """Picks the ``--babyai-…`` options out of the arguments of an invocation, with their values."""
-    flags = {definition.flag for definition in DEFINITIONS}
-    given: list[str] = []
-    for index, argument in enumerate(arguments):
-        if argument in flags:
-            given.extend(arguments[index : index + 2])
-        elif argument.startswith(_PREFIX) and "=" in argument:
-            given.append(argument)
-    return given
-
-
 def _destination(definition: SettingDefinition) -> str:
     return f"babyai_{definition.key}"

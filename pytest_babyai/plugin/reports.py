@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_babyai.plugin.options import given_options
 from pytest_babyai.plugin.recording import carry_finished
 from pytest_babyai.records import (
     EpisodeFailure,
@@ -16,6 +15,7 @@ from pytest_babyai.records import (
     outcome_from_record,
     outcome_kind,
 )
+from pytest_babyai.reporting import recorded
 from pytest_babyai.reporting.episodes import below_threshold_text, failure_text
 from pytest_babyai.reporting.results import EpisodeReport
 
@@ -211,7 +211,7 @@ def _episode_report(
 def replay_command(config: pytest.Config, item: pytest.Item) -> str:
     """Returns the command line that plays an item's episode again."""
     arguments = [str(argument) for argument in config.invocation_params.args]
-    return shlex.join(["pytest", item.nodeid, *given_options(arguments)])
+    return recorded.replay_command(item.nodeid, arguments)
 
 
 def resume_command(config: pytest.Config, run_id: str) -> str:

@@ -133,6 +133,7 @@ def verdicts_of(summary: Summary) -> Verdicts:
         effort=report.effort,
         num_selected=report.num_selected,
         interrupted=report.interrupted,
+        variants=report.variants,
     )
 
 
@@ -162,6 +163,9 @@ def recorded_summary(
     verdicts = _kept_verdicts(log)
     thresholds = verdicts.thresholds if verdicts else None
     report = recorded_run(log, tasks, with_steps=with_steps, thresholds=thresholds)
+    if verdicts is not None:
+        setup = dataclasses.replace(report.setup, variants=verdicts.variants)
+        report = dataclasses.replace(report, setup=setup)
     provenance = provenance_of(log.manifest)
     others = list(beside)
     for other in others:

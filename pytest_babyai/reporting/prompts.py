@@ -10,11 +10,13 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from pytest_babyai.errors import SettingsError
 from pytest_babyai.reporting.changes import template_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from pytest_babyai.gateway.inference import InferenceRequest
     from pytest_babyai.records import EpisodeOutcome
     from pytest_babyai.reporting.results import EpisodeReport
 
@@ -73,13 +75,29 @@ class PromptRenderer:
         return self._templates[variant]
 
 
+def request_renderer(
+    definition: Mapping[str, Any],
+) -> Callable[[InferenceRequest], tuple[Message, ...]]:
+    """Returns what renders the messages of a request.
+
+    Args:
+        definition: Content by part of the variant.
+
+    Raises:
+        SettingsError: Its templates are not such as can be rendered here.
+    """
+    render = _compiled(definition)
+    if render is None:
+        raise SettingsError("the variant's templates can be rendered by TensorZero alone")
+    return lambda request: render(_sent_arguments(request))
+
+
 def arguments_of(
     outcome: EpisodeOutcome, mission: str, history_length: int
 ) -> Iterator[dict[str, Any]]:
     """Yields the arguments of the user message of every step, as the gateway has sent them."""
     from pytest_babyai.gateway.arguments import StepHistory
-    from pytest_babyai.gateway.inference import NO_CACHE, InferenceRequest
-    from pytest_babyai.gateway.wire import inference_arguments
+    from pytest_babyai.gateway.inference import InferenceRequest
 
     history = StepHistory(history_length)
     for step in outcome.steps:
@@ -90,9 +108,17 @@ def arguments_of(
             observation=step.observation,
             history=history.steps(),
         )
-        sent = inference_arguments(request, NO_CACHE)["input"]["messages"][0]["content"][0]
-        yield sent["arguments"]
+        yield _sent_arguments(request)
         history.add(step)
+
+
+def _sent_arguments(request: InferenceRequest) -> dict[str, Any]:
+    from pytest_babyai.gateway.inference import NO_CACHE
+    from pytest_babyai.gateway.wire import inference_arguments
+
+    sent = inference_arguments(request, NO_CACHE)["input"]["messages"][0]["content"][0]
+    arguments: dict[str, Any] = sent["arguments"]
+    return arguments
 
 
 def _compiled(

@@ -17,6 +17,7 @@ from pytest_babyai.reporting.results import (
     RunSetup,
     num_requests,
 )
+from pytest_babyai.settings.definitions import DEFINITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,7 +119,7 @@ def recorded_run(
     manifest = log.manifest
     settings = manifest.session.settings
     entries = list(log.latest(with_steps=with_steps).values())
-    known = thresholds or {}
+    known, arguments = thresholds or {}, manifest.session.command_line
     usual = known.get("", float(settings.get("threshold", 1.0)))
     return RunReport(
         setup=RunSetup(
@@ -130,7 +131,9 @@ def recorded_run(
             gate=str(settings.get("gate", "episodes")),
             on_error=str(settings.get("on_error", "raise")),
         ),
-        episodes=tuple(_episode(each, known.get(each.nodeid, usual)) for each in entries),
+        episodes=tuple(
+            _episode(each, known.get(each.nodeid, usual), arguments) for each in entries
+        ),
         num_selected=max(manifest.session.num_selected, len(entries)),
         wall_time_s=span_s([entry.outcome for entry in entries]),
         played=_last_session(manifest, entries),
@@ -193,8 +196,10 @@ def recorded_snapshot(log: RunLog, tasks: Sequence[str] = ()) -> RunSnapshot:
     )
 
 
-def _episode(entry: Entry, threshold: float) -> EpisodeReport:
-    replay = f"pytest {shlex.quote(entry.nodeid)}"
+def _episode(entry: Entry, threshold: float, arguments: Sequence[str]) -> EpisodeReport:
+    replay = replay_command(entry.nodeid, arguments)
+    if entry.model_label == entry.key.variant == "human":
+        replay = f"python -m pytest_babyai play {entry.key.task} --seed={entry.key.seed}"
     return _completed(EpisodeReport(entry.nodeid, entry.outcome, threshold, replay), entry)
 
 
@@ -214,6 +219,23 @@ def span_s(outcomes: Sequence[EpisodeOutcome]) -> float:
         return 0.0
     started_s = min(outcome.started_at_s for outcome in outcomes)
     return max(outcome.started_at_s + outcome.duration_s for outcome in outcomes) - started_s
+
+
+def replay_command(nodeid: str, arguments: Sequence[str]) -> str:
+    """Returns the command line that plays the episode of an item again.
+
+    Args:
+        nodeid: The item's node id.
+        arguments: Those of the run; its ``--babyai-…`` options are repeated.
+    """
+    flags = {definition.flag for definition in DEFINITIONS}
+    given: list[str] = []
+    for index, argument in enumerate(arguments):
+        if argument in flags:
+            given.extend(arguments[index : index + 2])
+        elif argument.startswith("--babyai-") and "=" in argument:
+            given.append(argument)
+    return shlex.join(["pytest", nodeid, *given])
 
 
 def readable_time(iso: str) -> str:

@@ -192,6 +192,7 @@ class Verdicts:
         effort: What playing took.
         num_selected: Episodes that were to be played.
         interrupted: Whether it was stopped.
+        variants: In the order of tables.
     """
 
     comparisons: tuple[Compared, ...] = ()
@@ -201,6 +202,7 @@ class Verdicts:
     effort: Effort | None = None
     num_selected: int | None = None
     interrupted: bool = False
+    variants: tuple[str, ...] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """Returns JSON types; the changes of prompts are left out, the run has the prompts."""
@@ -227,6 +229,7 @@ class Verdicts:
             effort=Effort(**plain["effort"]) if plain["effort"] else None,
             num_selected=plain["num_selected"],
             interrupted=bool(plain["interrupted"]),
+            variants=tuple(plain["variants"]),
         )
 
 
