@@ -114,6 +114,7 @@ class ComparedVariant:
         num_unpaired: Pairs that only one side has scored.
         differences: By metric.
         changes: What differs between the two in prompts and settings; None where that is not known.
+        primary: The metric that its sentence is about.
     """
 
     variant: str
@@ -123,11 +124,12 @@ class ComparedVariant:
     num_unpaired: int
     differences: Mapping[str, Difference]
     changes: tuple[Change, ...] | None = None
+    primary: str = PRIMARY
 
     @property
     def verdict(self) -> str:
         """What its primary metric says."""
-        return self.differences[PRIMARY].verdict if PRIMARY in self.differences else "undecided"
+        return self.differences[self.primary].verdict
 
     def metrics_that_are(self, verdict: str) -> list[str]:
         """Returns the metrics of a verdict, as readers call them."""
@@ -514,6 +516,7 @@ def compared(comparison: Comparison, notes: Sequence[str] = ()) -> Compared:
 
 
 def _compared_variant(variant: VariantComparison, comparison: Comparison) -> ComparedVariant:
+    primary = getattr(comparison, "primary", PRIMARY)
     differences = {
         name: _difference(variant.metrics[name], comparison.level)
         for name in ALL_MEASURES
@@ -521,11 +524,12 @@ def _compared_variant(variant: VariantComparison, comparison: Comparison) -> Com
     }
     return ComparedVariant(
         variant=variant.variant,
-        sentence=_sentence(variant.variant, differences[PRIMARY], comparison.label),
+        sentence=_sentence(variant.variant, differences[primary], comparison.label),
         num_pairs=variant.num_pairs,
         num_seeds=variant.num_seeds,
         num_unpaired=variant.num_unpaired,
         differences=differences,
+        primary=primary,
     )
 
 
@@ -547,6 +551,8 @@ def _sentence(variant: str, found: Difference, label: str) -> str:
     against = label.removeprefix("variant ")
     if found.mean is None:
         return f"{variant} cannot be compared with {against}: no task and seed in common"
+    if found.metric != PRIMARY:
+        return f"{variant} against {against}, {ALL_MEASURES[found.metric].short} {found.text}"
     points = round(100 * found.mean, 1)
     number = f"{abs(points):.1f}".removesuffix(".0")
     noun = "point" if number == "1" else "points"
