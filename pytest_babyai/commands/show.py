@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_babyai.commands.places import RUN_HELP, add_root, run_of
+from pytest_babyai.errors import SettingsError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_babyai.reporting.prompts import Message
+    from pytest_babyai.reporting.runs import StoredPrompts
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -21,6 +28,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--prompts", action="store_true", help="show the messages of every step as they were sent"
     )
+    parser.add_argument(
+        "--store", type=Path, metavar="DIR", help="with --prompts: take them from this store"
+    )
     add_root(parser)
     parser.set_defaults(lines=_lines)
 
@@ -31,10 +41,34 @@ def _lines(chosen: argparse.Namespace) -> Iterator[str]:
 
     log = run_of(chosen, chosen.run)
     symbols = symbols_for(sys.stdout.encoding)
-    yield from show_lines(
-        log,
-        chosen.nodeid,
-        verbose=chosen.verbose,
-        prompts=chosen.prompts,
-        symbols=symbols,
-    )
+    with _stored(chosen.store) as stored:
+        yield from show_lines(
+            log,
+            chosen.nodeid,
+            verbose=chosen.verbose,
+            prompts=chosen.prompts,
+            stored=stored,
+            symbols=symbols,
+        )
+
+
+@contextlib.contextmanager
+def _stored(directory: Path | None) -> Iterator[StoredPrompts | None]:
+    """Opens a store, and yields what asks it for messages."""
+    from pytest_babyai.gateway.store import EmbeddedStore
+    from pytest_babyai.gateway.store_queries import ClickHouseStore
+    from pytest_babyai.reporting.prompts import stored_messages
+
+    if directory is None:
+        yield None
+        return
+    if not directory.is_dir():
+        raise SettingsError(f"--store: there is no directory {directory}")
+    with EmbeddedStore(directory) as store:
+        queries = ClickHouseStore(store.url)
+
+        def ask(ids: Sequence[str]) -> Mapping[str, tuple[Message, ...]]:
+            found = asyncio.run(queries.prompts(ids))
+            return {name: stored_messages(*sent) for name, sent in found.items()}
+
+        yield ask

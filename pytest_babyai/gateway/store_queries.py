@@ -57,6 +57,11 @@ FROM DynamicEvaluationRunEpisode WHERE episode_id_uint IN ({ids}) FORMAT JSONEac
 """
 
 
+_PROMPTS: Final = """
+SELECT inference_id AS id, system, input_messages AS messages
+FROM ModelInference WHERE inference_id IN ({ids}) FORMAT JSONEachRow
+"""
+
 _ADD_EVALUATION_EPISODES: Final = """
 INSERT INTO DynamicEvaluationRunEpisode SETTINGS async_insert=1, wait_for_async_insert=1
 FORMAT JSONEachRow"""
@@ -174,6 +179,15 @@ class ClickHouseStore:
         """
         rows = await self._select(_EVALUATION_EPISODES, episode_ids, _numbered)
         return set(map(_episode_id, rows))
+
+    async def prompts(self, inference_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Returns what models were sent: system message and, as JSON, the others.
+
+        Raises:
+            GatewayError: The store cannot be asked.
+        """
+        rows = await self._select(_PROMPTS, inference_ids, _quoted)
+        return {row["id"]: (row["system"] or "", row["messages"] or "[]") for row in rows}
 
     async def add_evaluation_episodes(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Writes rows of the table of evaluation episodes; returns once they cannot be lost.

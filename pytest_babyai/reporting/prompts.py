@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pytest_babyai.errors import SettingsError
@@ -110,6 +111,17 @@ def arguments_of(
         )
         yield _sent_arguments(request)
         history.add(step)
+
+
+def stored_messages(system: str, messages: str) -> tuple[Message, ...]:
+    """Returns what a store has of a request: its system message, and the others as JSON."""
+    sent = [Message("system", system)] if system else []
+    for message in json.loads(messages):
+        content = message["content"]
+        parts = [{"text": content}] if isinstance(content, str) else content
+        texts = [part.get("text") or json.dumps(part) for part in parts]
+        sent.append(Message(message["role"], "\n".join(texts)))
+    return tuple(sent)
 
 
 def _sent_arguments(request: InferenceRequest) -> dict[str, Any]:

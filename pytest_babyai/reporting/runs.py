@@ -25,11 +25,13 @@ from pytest_babyai.reporting.prompts import PromptRenderer
 from pytest_babyai.reporting.results import EpisodeReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pytest_babyai.journal import Entry, RunLog
     from pytest_babyai.records import EpisodeOutcome, Step, Usage
     from pytest_babyai.reporting.prompts import Message
+
+    StoredPrompts = Callable[[Sequence[str]], Mapping[str, tuple[Message, ...]]]
 
 _UNLIMITED: Final = 1 << 24
 _MODEL_LIMIT: Final = 28
@@ -63,12 +65,13 @@ def runs_lines(logs: Iterable[RunLog], *, symbols: Symbols = UNICODE) -> Iterato
         yield from (f"  {translated(detail, symbols)}" for detail in more)
 
 
-def show_lines(
+def show_lines(  # noqa: PLR0913 - what the command offers
     log: RunLog,
     nodeid: str | None = None,
     *,
     verbose: bool = False,
     prompts: bool = False,
+    stored: StoredPrompts | None = None,
     symbols: Symbols = UNICODE,
 ) -> Iterator[str]:
     """Yields the episodes of a run, or one of them step by step.
@@ -80,6 +83,8 @@ def show_lines(
         nodeid: An item's node id, or an end of it that no other has: ``baseline-goto-200``.
         verbose: Adds missions to the list of episodes, raw answers and inference ids to the steps.
         prompts: Adds the messages as sent to the steps.
+        stored: Asks a store for the messages of inferences, by id; None renders them by the
+            templates of the run.
         symbols: What the terminal can print.
 
     Raises:
@@ -88,11 +93,18 @@ def show_lines(
     """
     if prompts and nodeid is None:
         raise SettingsError("--prompts needs an episode, such as baseline-goto-200")
-    for line in _show_lines(log, nodeid, verbose=verbose, prompts=prompts):
+    for line in _show_lines(log, nodeid, stored, verbose=verbose, prompts=prompts):
         yield translated(line, symbols)
 
 
-def _show_lines(log: RunLog, nodeid: str | None, *, verbose: bool, prompts: bool) -> Iterator[str]:
+def _show_lines(
+    log: RunLog,
+    nodeid: str | None,
+    stored: StoredPrompts | None,
+    *,
+    verbose: bool,
+    prompts: bool,
+) -> Iterator[str]:
     by_nodeid = {entry.nodeid: entry for entry in log.latest().values()}
     if nodeid is None:
         yield from _header_lines(log, by_nodeid.values())
@@ -101,9 +113,10 @@ def _show_lines(log: RunLog, nodeid: str | None, *, verbose: bool, prompts: bool
         return
     entry = log.with_steps(by_nodeid[_matching(nodeid, list(by_nodeid), log.run_id)])
     yield from _episode_lines(entry)
-    messages = _messages(log, entry) if prompts else []
+    messages = _messages(log, entry, stored) if prompts else []
     if prompts and not messages and entry.outcome.steps:
-        yield "its prompts cannot be shown: the run did not keep the variant's templates"
+        lacking = "the store lacks them" if stored else "the run did not keep their templates"
+        yield f"its prompts cannot be shown: {lacking}"
     for number, step in enumerate(entry.outcome.steps, start=1):
         yield ""
         yield f"step {number}"
@@ -112,7 +125,13 @@ def _show_lines(log: RunLog, nodeid: str | None, *, verbose: bool, prompts: bool
         yield from _step_lines(step, verbose=verbose or prompts)
 
 
-def _messages(log: RunLog, entry: Entry) -> list[tuple[Message, ...]]:
+def _messages(
+    log: RunLog, entry: Entry, stored: StoredPrompts | None
+) -> Sequence[tuple[Message, ...]]:
+    if stored is not None:
+        ids = [step.inference_id or "" for step in entry.outcome.steps]
+        found = stored([each for each in ids if each])
+        return [found.get(each, ()) for each in ids] if found else ()
     definitions = {name: each.contents for name, each in log.manifest.variants.items()}
     renderer = PromptRenderer(definitions, entry.key.history_length)
     level = (entry.key.task, entry.key.seed)

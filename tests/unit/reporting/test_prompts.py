@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from pytest_babyai.reporting.changes import changes_between
-from pytest_babyai.reporting.prompts import Message, PromptRenderer
+from pytest_babyai.reporting.prompts import Message, PromptRenderer, stored_messages
 from tests.unit.reporting.reporting_samples import failure, report_of, result, step
 
 DEFINITION: dict[str, Any] = {
@@ -81,3 +81,15 @@ def test_an_included_text_that_differs_is_named() -> None:
 
 def test_equal_definitions_have_no_changes() -> None:
     assert changes_between(DEFINITION, DEFINITION) == ()
+
+
+def test_what_a_store_has_is_read() -> None:
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {"role": "assistant", "content": "c"},
+    ]
+    assert stored_messages("Rules", json.dumps(messages)) == (
+        Message("system", "Rules"),
+        Message("user", "a\nb"),
+        Message("assistant", "c"),
+    )
