@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_babyai.api import play, play_async
     from pytest_babyai.records import (
         Episode,
         EpisodeFailure,
@@ -16,9 +17,23 @@ if TYPE_CHECKING:
     )
     from pytest_babyai.reporting.judging import judge
 
-__all__ = ["Episode", "EpisodeFailure", "EpisodeResult", "EpisodeSpec", "Step", "Usage", "judge"]
+__all__ = [
+    "Episode",
+    "EpisodeFailure",
+    "EpisodeResult",
+    "EpisodeSpec",
+    "Step",
+    "Usage",
+    "judge",
+    "play",
+    "play_async",
+]
 
-_PLACES = {"judge": "pytest_babyai.reporting.judging"}
+_PLACES = {
+    "judge": "pytest_babyai.reporting.judging",
+    "play": "pytest_babyai.api",
+    "play_async": "pytest_babyai.api",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -25,6 +25,25 @@ class EpisodeSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedEpisode:
+    """An episode with all that decides how it is played; equal ones are played once.
+
+    Attributes:
+        spec: Variant, task and seed.
+        history_length: Past steps that variants with history see.
+        num_dists: Distractor objects added to the level.
+        repeat: Which of several plays of the episode this is, from 0.
+        is_repeated: Whether there are several, so that each sends a sampling seed of its own.
+    """
+
+    spec: EpisodeSpec
+    history_length: int = 8
+    num_dists: int = 0
+    repeat: int = 0
+    is_repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What inferences consumed; sums with ``+``.
 

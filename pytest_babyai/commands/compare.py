@@ -4,87 +4,64 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_babyai.commands.places import add_root, journal_of
+import click
+
+from pytest_babyai.commands.options import (
+    PATH,
+    config_option,
+    fail_option,
+    root_option,
+    with_options,
+)
+from pytest_babyai.commands.places import side_of
 from pytest_babyai.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import SimpleNamespace
 
-    from pytest_babyai.gate import GateResult, RunSnapshot
-    from pytest_babyai.journal import RunLog
+    from pytest_babyai.commands.places import Side
+    from pytest_babyai.gate import GateResult
     from pytest_babyai.reporting.summary import Compared
     from pytest_babyai.reporting.terminal import Line
 
 GATE_FAILED: Final = 1
 """Exit code where a gate failed; pytest's own for failed tests."""
 
-_SIDE_HELP: Final = "a run (its id, any end of it, or 'latest'), or a baseline (its name or path)"
-_NUM_SUGGESTED: Final = 10
+_HELP: Final = """Compare two runs or baselines, and judge the second by gates.
+
+A is what B is compared with. Each is a run (its id, any end of it, or 'latest'), or a baseline (its
+name or path).
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """A run or baseline that the command names.
-
-    Attributes:
-        label: Names it in lines: ``baseline main``, ``run 20261123-180102-ab12``.
-        snapshot: Its scores, and what played.
-        log: The run, None for a baseline.
-    """
-
-    label: str
-    snapshot: RunSnapshot
-    log: RunLog | None = None
-
-
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
-    parser = commands.add_parser(
-        "compare", help="compare two runs or baselines, and judge the second by gates"
-    )
-    parser.add_argument("reference", metavar="A", help=f"what B is compared with: {_SIDE_HELP}")
-    parser.add_argument("candidate", metavar="B", help="what is judged; as A")
-    parser.add_argument(
-        "--fail",
-        action="append",
-        default=[],
-        metavar="RULE",
-        help="a gate, such as 'success<-0.05@95%%'; exit code 1 if it fails (may be repeated)",
-    )
-    parser.add_argument(
-        "--metric",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="show this metric only, such as success (may be repeated)",
-    )
-    parser.add_argument(
-        "--margin",
-        metavar="P",
-        help="difference in success, progression or return that does not matter (default: 0.05)",
-    )
-    parser.add_argument(
-        "-v", "--verbose", action="count", default=0, help="a table per variant, with both means"
-    )
-    parser.add_argument(
-        "--md", type=Path, metavar="FILE", help="write run B with the comparison as Markdown"
-    )
-    parser.add_argument(
-        "--config", type=Path, metavar="DIR", help="where baselines are (default: config of --root)"
-    )
-    add_root(parser)
-    parser.set_defaults(lines=_lines)
-
-
-def _lines(chosen: argparse.Namespace) -> Generator[str, None, int]:
+@click.command("compare", help=_HELP)
+@click.argument("reference", metavar="A")
+@click.argument("candidate", metavar="B")
+@fail_option
+@click.option(
+    "--metric",
+    multiple=True,
+    metavar="NAME",
+    help="show this metric only, such as success (may be repeated)",
+)
+@click.option(
+    "--margin",
+    metavar="P",
+    help="difference in success, progression or return that does not matter (default: 0.05)",
+)
+@click.option("-v", "--verbose", count=True, help="a table per variant, with both means")
+@click.option("--md", type=PATH, metavar="FILE", help="write run B with the comparison as Markdown")
+@config_option
+@root_option
+@with_options
+def command(chosen: SimpleNamespace) -> Generator[str, None, int]:
+    """Yields the comparison and the verdicts of the gates."""
     from pytest_babyai.environment import TASKS
     from pytest_babyai.gate import (
-        GateOutcome,
         Reference,
         check_comparable,
         check_rules,
@@ -99,8 +76,8 @@ def _lines(chosen: argparse.Namespace) -> Generator[str, None, int]:
         check_place("--md", chosen.md)
     rules = parse_rules(chosen.fail, "--fail") if chosen.fail else ()
     _check_metrics(chosen.metric)
-    old, new = _side(chosen, "reference"), _side(chosen, "candidate")
-    notes = [*_notes(old), *_notes(new)]
+    old, new = side_of(chosen, "reference"), side_of(chosen, "candidate")
+    notes = [*old.notes(), *new.notes()]
     notes += check_comparable(new.snapshot, old.snapshot, label=old.label)
     check_rules(
         rules,
@@ -114,42 +91,42 @@ def _lines(chosen: argparse.Namespace) -> Generator[str, None, int]:
     comparison = with_changes(compared(found, notes), _definitions(new), _definitions(old))
     gates = evaluate_rules(rules, new.snapshot.scores, against)
     written = [*_write_markdown(chosen.md, new, comparison, gates)] if chosen.md else []
-    yield from _printed(chosen, comparison, gates)
+    yield from _compared(chosen, comparison)
+    if gates:
+        yield ""
+    code = yield from judged_lines(gates)
     yield from written
-    return GATE_FAILED if any(gate.outcome is GateOutcome.FAILED for gate in gates) else 0
+    return code
 
 
-def _printed(
-    chosen: argparse.Namespace,
-    comparison: Compared,
-    gates: Sequence[GateResult],
-) -> Iterator[str]:
+def judged_lines(gates: Sequence[GateResult]) -> Generator[str, None, int]:
+    """Yields what came of gates; returns the exit code."""
+    from pytest_babyai.gate import GateOutcome
     from pytest_babyai.reporting.numbers import symbols_for
     from pytest_babyai.reporting.summary import judged
     from pytest_babyai.reporting.terminal import gate_lines
 
     width, symbols = shutil.get_terminal_size().columns, symbols_for(sys.stdout.encoding)
-    for line in _compared(chosen, comparison, width):
-        yield line.text
-    if gates:
-        yield ""
     for line in gate_lines(map(judged, gates), width=width, symbols=symbols):
         yield line.text
+    return GATE_FAILED if any(gate.outcome is GateOutcome.FAILED for gate in gates) else 0
 
 
-def _compared(chosen: argparse.Namespace, comparison: Compared, width: int) -> Iterator[Line]:
+def _compared(chosen: SimpleNamespace, comparison: Compared) -> Iterator[str]:
     from pytest_babyai.reporting.numbers import symbols_for
     from pytest_babyai.reporting.terminal import comparison_lines, reference_lines, wrapped
 
-    symbols = symbols_for(sys.stdout.encoding)
-    if not (chosen.metric and comparison.variants):
-        yield from comparison_lines(
+    width, symbols = shutil.get_terminal_size().columns, symbols_for(sys.stdout.encoding)
+    lines: list[Line] = []
+    if chosen.metric and comparison.variants:
+        lines += wrapped([note.text for note in comparison.notes], width)
+        for metric in chosen.metric:
+            lines += reference_lines(comparison, metric, width=width, symbols=symbols)
+    else:
+        lines += comparison_lines(
             comparison, width=width, verbosity=chosen.verbose, symbols=symbols
         )
-        return
-    yield from wrapped([note.text for note in comparison.notes], width)
-    for metric in chosen.metric:
-        yield from reference_lines(comparison, metric, width=width, symbols=symbols)
+    yield from (line.text for line in lines)
 
 
 def _check_metrics(names: Iterable[str]) -> None:
@@ -174,66 +151,7 @@ def _margins(written: str | None) -> dict[str, float]:
         raise SettingsError(f"--margin: expected {expected}, found {written!r}") from None
 
 
-def _side(chosen: argparse.Namespace, name: str) -> _Side:
-    from pytest_babyai.environment import TASKS
-    from pytest_babyai.gate import find_baseline, load_baseline
-    from pytest_babyai.reporting.recorded import recorded_snapshot
-
-    text, directory = getattr(chosen, name), _baselines(chosen)
-    is_name = Path(text).name == text and not text.endswith(".json")
-    log = _run(journal_of(chosen), text, directory) if is_name else None
-    if log is not None:
-        return _Side(f"run {log.run_id}", recorded_snapshot(log, TASKS), log)
-    path = find_baseline(text, directory, place=f"the {name}")
-    return _Side(f"baseline {text}", load_baseline(path))
-
-
-def _run(root: Path, text: str, baselines: Path) -> RunLog | None:
-    """Returns the run that a word means, None where it is the name of a baseline."""
-    from pytest_babyai.journal import LATEST, open_run
-
-    names = sorted(path.name for path in root.glob("*") if path.is_dir())
-    matches = [name for name in names if name.startswith(text) or name.endswith(text)]
-    blessed = sorted(path.stem for path in baselines.glob("*.json"))
-    if text in blessed and matches and text not in matches:
-        raise SettingsError(
-            f"{text!r} is part of run {matches[-1]} and the name of a baseline; write the whole "
-            f"id, or {baselines / text}.json"
-        )
-    if matches or (text == LATEST and names):
-        return open_run(root, text)
-    if text in blessed:
-        return None
-    known = [*blessed, *([LATEST] if names else []), *names[: -_NUM_SUGGESTED - 1 : -1]]
-    hint = did_you_mean(text, known) if known else "there is none of either yet"
-    raise SettingsError(f"{text!r} is no run in {root} and no baseline in {baselines}; {hint}")
-
-
-def _baselines(chosen: argparse.Namespace) -> Path:
-    from pytest_babyai.gate import BASELINES_DIRECTORY
-    from pytest_babyai.project import find_config
-
-    config: Path | None = chosen.config
-    if config is not None and not config.is_dir():
-        raise SettingsError(f"--config: there is no directory {config}")
-    return (config or find_config(None, [chosen.root])) / BASELINES_DIRECTORY
-
-
-def _notes(side: _Side) -> Iterator[str]:
-    from pytest_babyai.reporting.numbers import count_of
-
-    if side.log is None:
-        return
-    num_played = len(side.snapshot.scores.episodes)
-    num_selected = side.log.manifest.session.num_selected
-    if num_played < num_selected:
-        yield f"{side.label} is not complete: {num_played:,} of {num_selected:,} episodes played"
-    if side.log.problems:
-        left_out = count_of(len(side.log.problems), "damaged line")
-        yield f"{side.label}: {left_out} left out, {side.log.problems[0]}"
-
-
-def _definitions(side: _Side) -> dict[str, Mapping[str, Any]]:
+def _definitions(side: Side) -> dict[str, Mapping[str, Any]]:
     """Returns what variants were made of, as far as it was kept: a baseline keeps hashes."""
     if side.log is None:
         return {}
@@ -241,7 +159,7 @@ def _definitions(side: _Side) -> dict[str, Mapping[str, Any]]:
 
 
 def _write_markdown(
-    path: Path, side: _Side, comparison: Compared, gates: Sequence[GateResult]
+    path: Path, side: Side, comparison: Compared, gates: Sequence[GateResult]
 ) -> Iterator[str]:
     from pytest_babyai.environment import TASKS
     from pytest_babyai.reporting.artifacts import write_artifacts

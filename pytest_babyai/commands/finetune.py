@@ -5,28 +5,32 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from pytest_babyai.commands.dataset import add_curation_options, val_fraction_of
+import click
+
+from pytest_babyai.commands.dataset import curation_options, val_fraction_of
 from pytest_babyai.commands.learning import (
     STORE,
-    add_source_options,
     config_dir_of,
     environments_of,
     source_of,
+    source_options,
 )
-from pytest_babyai.commands.places import add_root
+from pytest_babyai.commands.options import root_option, with_options
 from pytest_babyai.errors import SettingsError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterator
+    from types import SimpleNamespace
 
     from pytest_babyai.finetuning.fine_tune import FineTuning
     from pytest_babyai.finetuning.provider_api import Provider
 
 _STORED_DATA: Final = "store.jsonl"
 """Name of the training data that is taken from a store, among the jobs."""
+
+_Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 _HYPERPARAMETERS: Final = {
     "n_epochs": ("--epochs", "N", "passes over the data (default: the provider's choice)"),
@@ -41,45 +45,44 @@ _HYPERPARAMETERS: Final = {
 }
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
-    parser = commands.add_parser(
-        "finetune", help="fine-tune a model on training data and declare it as a variant"
-    )
-    parser.add_argument(
-        "source",
-        nargs="?",
-        metavar="FILE|store",
-        help=f"what 'dataset' wrote, or {STORE!r} for the successful episodes of a store",
-    )
-    parser.add_argument(
-        "--model",
-        metavar="NAME",
-        help="the model to start from, such as gpt-4.1-nano-2025-04-14 (default: babyai-offline, "
-        "if the project's model is the offline one)",
-    )
-    parser.add_argument(
-        "--name", metavar="NAME", help="name of the new variant (default: the old one's with _sft)"
-    )
-    for name, (flag, metavar, text) in _HYPERPARAMETERS.items():
-        parser.add_argument(flag, dest=name, metavar=metavar, help=text)
-    parser.add_argument(
-        "--resume",
-        nargs="?",
-        const="latest",
-        metavar="JOB",
-        help="pick up a job that was started before, by default the latest",
-    )
-    parser.add_argument(
-        "--force", action="store_true", help="replace the fine-tuned variant that is there"
-    )
-    add_curation_options(parser)
-    add_source_options(parser)
-    add_root(parser)
-    parser.set_defaults(lines=_lines)
+def _hyperparameter_options(command: _Function) -> _Function:
+    for name, (flag, metavar, text) in reversed(_HYPERPARAMETERS.items()):
+        command = click.option(flag, name, metavar=metavar, help=text)(command)
+    return command
 
 
-def _lines(chosen: argparse.Namespace) -> Iterator[str]:
+_HELP: Final = f"""Fine-tune a model on training data and declare it as a variant.
+
+The source is what 'dataset' wrote, or {STORE!r} for the successful episodes of a store.
+"""
+
+
+@click.command("finetune", help=_HELP)
+@click.argument("source", metavar="[FILE|store]", required=False)
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="the model to start from, such as gpt-4.1-nano-2025-04-14 (default: babyai-offline, "
+    "if the project's model is the offline one)",
+)
+@click.option(
+    "--name", metavar="NAME", help="name of the new variant (default: the old one's with _sft)"
+)
+@_hyperparameter_options
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="latest",
+    metavar="JOB",
+    help="pick up a job that was started before, by default the latest",
+)
+@click.option("--force", is_flag=True, help="replace the fine-tuned variant that is there")
+@curation_options
+@source_options
+@root_option
+@with_options
+def command(chosen: SimpleNamespace) -> Iterator[str]:
+    """Yields the progress of the job."""
     from pytest_babyai.finetuning.job_records import JobRequest, JobStore
 
     if (chosen.source is None) == (chosen.resume is None):
@@ -104,7 +107,7 @@ def _lines(chosen: argparse.Namespace) -> Iterator[str]:
     yield from fine_tuning.run(dataset, request)
 
 
-def check_options(chosen: argparse.Namespace) -> None:
+def check_options(chosen: SimpleNamespace) -> None:
     """Refuses what could not be fine-tuned, before there is any data.
 
     Raises:
@@ -115,7 +118,7 @@ def check_options(chosen: argparse.Namespace) -> None:
     _hyperparameters(chosen)
 
 
-def check_model_of(chosen: argparse.Namespace) -> None:
+def check_model_of(chosen: SimpleNamespace) -> None:
     """Refuses a model that cannot be fine-tuned; one of OpenAI's is asked about there.
 
     Raises:
@@ -131,7 +134,7 @@ def check_model_of(chosen: argparse.Namespace) -> None:
         check_model(model, _openai())
 
 
-def fine_tuning_of(chosen: argparse.Namespace) -> FineTuning:
+def fine_tuning_of(chosen: SimpleNamespace) -> FineTuning:
     """Returns what fine-tunes for a project.
 
     Raises:
@@ -198,7 +201,7 @@ def _openai() -> Provider:
     return Provider(OPENAI, api_url, f"{api_url}/models", api_key=key, redirect=redirect)
 
 
-def _model(chosen: argparse.Namespace) -> str:
+def _model(chosen: SimpleNamespace) -> str:
     from pytest_babyai.finetuning.fine_tune import OFFLINE_MODEL
     from pytest_babyai.settings.sources import SETTINGS_FILE, read_settings_file, resolve
 
@@ -213,7 +216,7 @@ def _model(chosen: argparse.Namespace) -> str:
     return OFFLINE_MODEL
 
 
-def _hyperparameters(chosen: argparse.Namespace) -> dict[str, Any]:
+def _hyperparameters(chosen: SimpleNamespace) -> dict[str, Any]:
     from pytest_babyai.settings import values
 
     readers: dict[str, Callable[[Any], Any]] = {
@@ -235,7 +238,7 @@ def _hyperparameters(chosen: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def _dataset(chosen: argparse.Namespace) -> Any:
+def _dataset(chosen: SimpleNamespace) -> Any:
     """Reads the training data, from a file or out of the store; yields what it tells."""
     from pytest_babyai.finetuning.dataset import read_dataset
 
@@ -245,7 +248,7 @@ def _dataset(chosen: argparse.Namespace) -> Any:
     return (yield from _stored_dataset(chosen))
 
 
-def _refuse_curation(chosen: argparse.Namespace) -> None:
+def _refuse_curation(chosen: SimpleNamespace) -> None:
     given = {
         "--where": chosen.where,
         "--variant": chosen.variant,
@@ -261,14 +264,14 @@ def _refuse_curation(chosen: argparse.Namespace) -> None:
             )
 
 
-def _stored_dataset(chosen: argparse.Namespace) -> Any:
+def _stored_dataset(chosen: SimpleNamespace) -> Any:
     from pytest_babyai.finetuning.card import card_lines
     from pytest_babyai.finetuning.conditions import DEFAULT_CONDITION, parse_conditions
     from pytest_babyai.finetuning.curation import curate
     from pytest_babyai.finetuning.dataset import read_dataset, write_dataset
     from pytest_babyai.finetuning.job_records import JobStore
 
-    conditions = parse_conditions(chosen.where or [DEFAULT_CONDITION])
+    conditions = parse_conditions(list(chosen.where) or [DEFAULT_CONDITION])
     fraction = val_fraction_of(chosen)
     jobs = JobStore(chosen.root)
     jobs.prepare()

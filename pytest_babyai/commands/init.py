@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from pytest_babyai.project import create_project
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
-    parser = commands.add_parser(
-        "init", help="copy the configuration and the suite into a directory"
-    )
-    parser.add_argument("directory", nargs="?", default=".", type=Path, help="default: this one")
-    parser.set_defaults(lines=_lines)
-
-
-def _lines(chosen: argparse.Namespace) -> Iterator[str]:
-    written = create_project(chosen.directory)
-    yield f"{len(written)} files written; now run: pytest {chosen.directory / 'evals'}"
+@click.command("init", help="Copy the configuration and the suite into a directory.")
+@click.argument("directory", default=Path(), type=click.Path(path_type=Path))
+def command(directory: Path) -> Iterator[str]:
+    """Yields how many files were written, and what to type next."""
+    written = create_project(directory)
+    suite = shlex.quote(str(directory / "evals"))
+    yield f"{len(written)} files written; now run: pytest {suite}"

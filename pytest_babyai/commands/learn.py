@@ -12,16 +12,19 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+import click
+
 from pytest_babyai.commands.foreground import run_to_its_end
 from pytest_babyai.commands.learning_state import LearningState, read_state, write_state
-from pytest_babyai.commands.places import add_root, journal_of
+from pytest_babyai.commands.options import root_option, with_options
+from pytest_babyai.commands.places import journal_of
 from pytest_babyai.errors import SettingsError, UsageError
 from pytest_babyai.settings.defaults import TEACHER
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
+    from types import SimpleNamespace
 
 DIRECTORY: Final = ".babyai/learn"
 """Where state, training data and reports are kept, below the project's root."""
@@ -30,41 +33,6 @@ STATE_FILE: Final = "state.json"
 HUMAN_MODEL: Final = "offline_human"
 _NUM_STEPS: Final = 5
 _FAILED_TESTS: Final = 1
-
-
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
-    parser = commands.add_parser(
-        "learn", help="collect, curate, fine-tune, evaluate, report: the loop, resumable"
-    )
-    parser.add_argument("evals", nargs="?", default="evals", help="the suite (default: evals)")
-    parser.add_argument(
-        "--episodes", type=int, metavar="N", help="training episodes per task (default: 200)"
-    )
-    parser.add_argument(
-        "--evaluation-episodes", type=int, metavar="N", help="default: as the suite says"
-    )
-    parser.add_argument(
-        "--teacher", default=TEACHER, metavar="VARIANT", help=f"who is learned from ({TEACHER})"
-    )
-    parser.add_argument(
-        "--where", default="progression>=1", metavar="CONDITION", help="default: progression>=1"
-    )
-    parser.add_argument(
-        "--model",
-        metavar="NAME|PATH",
-        help="as --babyai-model (default: the project's; offline_human in the place of offline)",
-    )
-    parser.add_argument("--base", metavar="NAME", help="model to fine-tune; as finetune --model")
-    parser.add_argument("--epochs", metavar="N", help="as finetune --epochs")
-    parser.add_argument(
-        "--force", action="store_true", help="replace a fine-tuned variant that is there"
-    )
-    parser.add_argument(
-        "--fresh", action="store_true", help="begin anew, whatever has been done before"
-    )
-    add_root(parser)
-    parser.set_defaults(lines=_lines)
 
 
 class Loop:
@@ -77,7 +45,7 @@ class Loop:
         SettingsError: The loop was started with other options.
     """
 
-    def __init__(self, chosen: argparse.Namespace) -> None:
+    def __init__(self, chosen: SimpleNamespace) -> None:
         self._chosen = chosen
         self.directory: Path = chosen.root / DIRECTORY
         self.state = self._read()
@@ -232,13 +200,14 @@ class Loop:
         self._write()
 
     def _command(self, *arguments: str) -> Iterator[str]:
-        chosen = self._parsed(*arguments)
-        yield from chosen.lines(chosen)
+        from pytest_babyai.commands import run_command
 
-    def _parsed(self, *arguments: str) -> argparse.Namespace:
-        from pytest_babyai.commands import parse_command
+        yield from run_command([*arguments, f"--root={self._chosen.root}"])
 
-        return parse_command([*arguments, "--root", str(self._chosen.root)])
+    def _parsed(self, *arguments: str) -> SimpleNamespace:
+        from pytest_babyai.commands import options_of
+
+        return options_of([*arguments, f"--root={self._chosen.root}"])
 
     def _run_ids(self) -> list[str]:
         from pytest_babyai.journal import list_runs
@@ -274,7 +243,29 @@ _OPTIONS: Final = (
 )
 
 
-def _lines(chosen: argparse.Namespace) -> Generator[str, None, int]:
+@click.command("learn", help="Collect, curate, fine-tune, evaluate, report: the loop, resumable.")
+@click.argument("evals", default="evals")
+@click.option("--episodes", type=int, metavar="N", help="training episodes per task (default: 200)")
+@click.option("--evaluation-episodes", type=int, metavar="N", help="default: as the suite says")
+@click.option(
+    "--teacher", default=TEACHER, metavar="VARIANT", help=f"who is learned from ({TEACHER})"
+)
+@click.option(
+    "--where", default="progression>=1", metavar="CONDITION", help="default: progression>=1"
+)
+@click.option(
+    "--model",
+    metavar="NAME|PATH",
+    help="as --babyai-model (default: the project's; offline_human in the place of offline)",
+)
+@click.option("--base", metavar="NAME", help="model to fine-tune; as finetune --model")
+@click.option("--epochs", metavar="N", help="as finetune --epochs")
+@click.option("--force", is_flag=True, help="replace a fine-tuned variant that is there")
+@click.option("--fresh", is_flag=True, help="begin anew, whatever has been done before")
+@root_option
+@with_options
+def command(chosen: SimpleNamespace) -> Generator[str, None, int]:
+    """Yields the progress of the loop."""
     chosen.root = chosen.root.absolute()
     chosen.model = chosen.model or _project_model(chosen.root)
     loop = Loop(chosen)

@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import click
+
+from pytest_babyai.commands.options import PATH, config_option, refuse_several
 from pytest_babyai.commands.places import run_of
 from pytest_babyai.errors import SettingsError
 from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE, STORE_DIRECTORY, TEACHER
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from types import SimpleNamespace
 
     from pytest_babyai.environment import Environment
     from pytest_babyai.finetuning.episodes import EpisodeSource
     from pytest_babyai.gateway.configuration import GatewayConfiguration
 
+_Function = TypeVar("_Function", bound="Callable[..., Any]")
+
 STORE: Final = "store"
 """Stands for a store in the place of a run."""
 
 
-def add_source_options(parser: argparse.ArgumentParser) -> None:
+def source_options(command: _Function) -> _Function:
     """Adds the options that say where a store and the configuration are."""
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "--store", type=Path, metavar="DIR", help=f"the embedded store (default: {STORE_DIRECTORY})"
+    options = (
+        click.option(
+            "--store",
+            type=PATH,
+            metavar="DIR",
+            help=f"the embedded store (default: {STORE_DIRECTORY})",
+        ),
+        click.option(
+            "--clickhouse-url",
+            metavar="URL",
+            help=f"a ClickHouse as the store (default: ${CLICKHOUSE_VARIABLE})",
+        ),
+        click.option("--run", metavar="RUN", help="the only run to take from a store"),
+        config_option,
     )
-    where.add_argument(
-        "--clickhouse-url",
-        metavar="URL",
-        help=f"a ClickHouse as the store (default: ${CLICKHOUSE_VARIABLE})",
-    )
-    parser.add_argument("--run", metavar="RUN", help="the only run to take from a store")
-    parser.add_argument(
-        "--config", type=Path, metavar="DIR", help="configuration (default: config of --root)"
-    )
+    return functools.reduce(lambda decorated, option: option(decorated), options[::-1], command)
 
 
-def config_dir_of(chosen: argparse.Namespace) -> Path:
+def config_dir_of(chosen: SimpleNamespace) -> Path:
     """Returns the configuration directory: the chosen one, the project's, the packaged one.
 
     Raises:
@@ -52,7 +61,7 @@ def config_dir_of(chosen: argparse.Namespace) -> Path:
 
 
 @contextmanager
-def source_of(chosen: argparse.Namespace) -> Iterator[EpisodeSource[Any]]:
+def source_of(chosen: SimpleNamespace) -> Iterator[EpisodeSource[Any]]:
     """Opens the run or the store that a command names.
 
     Raises:
@@ -60,6 +69,7 @@ def source_of(chosen: argparse.Namespace) -> Iterator[EpisodeSource[Any]]:
     """
     from pytest_babyai.gateway.configuration import read_configuration
 
+    refuse_several(chosen, "store", "clickhouse_url")
     configuration = read_configuration(config_dir_of(chosen), None, os.environ)
     if chosen.source == STORE:
         with _stored(chosen, configuration) as source:
@@ -76,7 +86,7 @@ def source_of(chosen: argparse.Namespace) -> Iterator[EpisodeSource[Any]]:
 
 @contextmanager
 def _stored(
-    chosen: argparse.Namespace, configuration: GatewayConfiguration
+    chosen: SimpleNamespace, configuration: GatewayConfiguration
 ) -> Iterator[EpisodeSource[Any]]:
     from pytest_babyai.finetuning.clients import embedded_client
     from pytest_babyai.finetuning.stored import StoredSource
@@ -95,7 +105,7 @@ def _stored(
 
 
 @contextmanager
-def _clickhouse(chosen: argparse.Namespace) -> Iterator[tuple[str, str]]:
+def _clickhouse(chosen: SimpleNamespace) -> Iterator[tuple[str, str]]:
     """Yields the URL of the store, and its name without a password."""
     from pytest_babyai.gateway.store import EmbeddedStore
     from pytest_babyai.gateway.store_failures import public_url

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_babyai.commands.places import add_root
+import click
+
+from pytest_babyai.commands.options import PATH, root_option, with_options
 from pytest_babyai.errors import SettingsError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
+    from types import SimpleNamespace
 
     from pytest_babyai.offline.finetuning.metrics import TrainingMetrics
     from pytest_babyai.reporting.charts import LearningCurve
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
-    parser = commands.add_parser(
-        "learning-curve", help="draw loss and accuracy of a training of the offline model"
-    )
-    parser.add_argument("job", metavar="JOB", help="id of the job, or name of the model")
-    parser.add_argument(
-        "-o", "--output", required=True, type=Path, metavar="FILE", help="a .svg or .png file"
-    )
-    add_root(parser)
-    parser.set_defaults(lines=_lines)
-
-
-def _lines(chosen: argparse.Namespace) -> Iterator[str]:
+@click.command("learning-curve", help="Draw loss and accuracy of a training of the offline model.")
+@click.argument("job", metavar="JOB")
+@click.option(
+    "-o", "--output", required=True, type=PATH, metavar="FILE", help="a .svg or .png file"
+)
+@root_option
+@with_options
+def command(chosen: SimpleNamespace) -> Iterator[str]:
+    """Yields what the training came to; JOB is the id of the job, or the name of the model."""
     from pytest_babyai.offline.finetuning.metrics import read_metrics
     from pytest_babyai.offline.process import MODELS_DIRECTORY
     from pytest_babyai.reporting.charts import write_learning_curve

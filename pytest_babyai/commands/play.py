@@ -9,13 +9,15 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Final
 
-from pytest_babyai.commands.places import add_root
+import click
+
+from pytest_babyai.commands.options import root_option, with_options
 from pytest_babyai.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+    from types import SimpleNamespace
     from typing import Any
 
     from pytest_babyai.gateway.inference import Inference, InferenceRequest
@@ -37,22 +39,17 @@ SHORT_FORMS: Final = {
 _QUIT: Final = frozenset({"q", "quit", "exit"})
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
-    parser = commands.add_parser("play", help="play an episode yourself, as a model sees it")
-    parser.add_argument("task", metavar="TASK", help="such as goto")
-    parser.add_argument("--seed", type=int, default=200, metavar="N", help="level (default: 200)")
-    parser.add_argument(
-        "--variant", metavar="NAME", help="whose prompts are shown (default: the last one declared)"
-    )
-    parser.add_argument(
-        "--save", action="store_true", help=f"keep the episode in the run {HUMAN!r}"
-    )
-    add_root(parser)
-    parser.set_defaults(lines=_lines)
-
-
-def _lines(chosen: argparse.Namespace) -> Iterator[str]:
+@click.command("play", help="Play an episode yourself, and see what a model sees.")
+@click.argument("task", metavar="TASK")
+@click.option("--seed", type=int, default=200, metavar="N", help="level (default: 200)")
+@click.option(
+    "--variant", metavar="NAME", help="whose prompts are shown (default: the last one declared)"
+)
+@click.option("--save", is_flag=True, help=f"keep the episode in the run {HUMAN!r}")
+@root_option
+@with_options
+def command(chosen: SimpleNamespace) -> Iterator[str]:
+    """Yields what came of the episode."""
     yield from play(
         chosen.task, chosen.seed, variant=chosen.variant, root=chosen.root, save=chosen.save
     )
@@ -84,7 +81,7 @@ def play(  # noqa: PLR0913 - what the command offers, and the terminal
     """
     from pytest_babyai.environment import environment_factory, resolve_task
     from pytest_babyai.records import EpisodeResult, EpisodeSpec
-    from pytest_babyai.rollout import RolloutOptions, run_episode
+    from pytest_babyai.playing.rollout import RolloutOptions, run_episode
 
     spec = EpisodeSpec(HUMAN, resolve_task(task), seed)
     definition = _definition(root, variant)

@@ -6,16 +6,24 @@ import asyncio
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_babyai.commands.places import RUN_HELP, add_root, run_of
+import click
+
+from pytest_babyai.commands.options import (
+    PATH,
+    RUN_HELP,
+    refuse_several,
+    root_option,
+    with_options,
+)
+from pytest_babyai.commands.places import run_of
 from pytest_babyai.errors import SettingsError
 from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Generator, Sequence
+    from types import SimpleNamespace
 
     from pytest_babyai.gateway.feedback import FeedbackQueue
     from pytest_babyai.gateway.store_place import StorePlace
@@ -28,26 +36,23 @@ _TIMEOUT_S: Final = 600.0
 _NOT_ALL_SENT: Final = 1
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
-    parser = commands.add_parser(
-        "record", help="send the feedback of a run that its store has not got yet"
-    )
-    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--store", type=Path, metavar="DIR", help="the embedded store of the run")
-    where.add_argument(
-        "--clickhouse-url", metavar="URL", help=f"its ClickHouse (default: ${CLICKHOUSE_VARIABLE})"
-    )
-    where.add_argument("--gateway-url", metavar="URL", help="its TensorZero gateway")
-    add_root(parser)
-    parser.set_defaults(lines=_lines)
-
-
-def _lines(chosen: argparse.Namespace) -> Generator[str, None, int]:
+@click.command(
+    "record", help=f"Send the feedback of a run that its store has not got yet. {RUN_HELP}"
+)
+@click.argument("run", metavar="RUN")
+@click.option("--store", type=PATH, metavar="DIR", help="the embedded store of the run")
+@click.option(
+    "--clickhouse-url", metavar="URL", help=f"its ClickHouse (default: ${CLICKHOUSE_VARIABLE})"
+)
+@click.option("--gateway-url", metavar="URL", help="its TensorZero gateway")
+@root_option
+@with_options
+def command(chosen: SimpleNamespace) -> Generator[str, None, int]:
+    """Yields what was sent; the exit code is 1 where something could not be."""
     from pytest_babyai.journal.feedback_log import FeedbackLog
     from pytest_babyai.journal.files import RunLock
 
+    refuse_several(chosen, "store", "clickhouse_url", "gateway_url")
     log = run_of(chosen, chosen.run)
     with ExitStack() as stack:
         stack.callback(RunLock(log.directory).release)
@@ -59,7 +64,7 @@ def _lines(chosen: argparse.Namespace) -> Generator[str, None, int]:
     return _NOT_ALL_SENT if sent.num_failed else 0
 
 
-def _place(chosen: argparse.Namespace, stack: ExitStack) -> StorePlace:
+def _place(chosen: SimpleNamespace, stack: ExitStack) -> StorePlace:
     from pytest_babyai.gateway.store_place import StorePlace
 
     if chosen.gateway_url is not None:

@@ -7,12 +7,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_babyai.commands.places import RUN_HELP, add_root, run_of
+import click
+
+from pytest_babyai.commands.options import PATH, RUN_HELP, root_option, with_options
+from pytest_babyai.commands.places import run_of
 from pytest_babyai.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import SimpleNamespace
 
     from pytest_babyai.journal import RunLog
     from pytest_babyai.reporting.replays import ReplayEnvironment
@@ -21,42 +24,39 @@ if TYPE_CHECKING:
 KINDS = ("html", "md", "csv", "parquet", "charts")
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
-    parser = commands.add_parser("report", help="write a run as HTML, Markdown, CSV or Parquet")
-    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
-    for kind in KINDS:
-        metavar = "DIR" if kind == "charts" else "FILE"
-        parser.add_argument(f"--{kind}", type=Path, metavar=metavar)
-    parser.add_argument(
-        "--beside",
-        action="append",
-        default=[],
-        metavar="RUN",
-        help="another run, whose episodes stand beside, such as 'human' (may be repeated)",
-    )
-    parser.add_argument(
-        "--attach",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="a text, picture (.svg) or data card to show in the HTML (may be repeated)",
-    )
-    parser.add_argument(
-        "--screenshot", type=Path, metavar="FILE", help="a PNG of the HTML report, by Chromium"
-    )
-    parser.add_argument(
-        "--at",
-        default="",
-        metavar="PLACE",
-        help="what the screenshot shows, such as 'episode=history-goto-204&step=7' (default: top)",
-    )
-    add_root(parser)
-    parser.set_defaults(lines=_lines)
-
-
-def _lines(chosen: argparse.Namespace) -> Iterator[str]:
+@click.command("report", help=f"Write a run as HTML, Markdown, CSV or Parquet. {RUN_HELP}")
+@click.argument("run", metavar="RUN")
+@click.option("--html", type=PATH, metavar="FILE", help="charts and replays, in one file")
+@click.option("--md", type=PATH, metavar="FILE", help="GitHub's Markdown")
+@click.option("--csv", type=PATH, metavar="FILE", help="a row per episode")
+@click.option("--parquet", type=PATH, metavar="FILE", help="a row per episode")
+@click.option("--charts", type=PATH, metavar="DIR", help="SVG and PNG files")
+@click.option(
+    "--screenshot", type=PATH, metavar="FILE", help="a PNG of the HTML report, by Chromium"
+)
+@click.option(
+    "--at",
+    default="",
+    metavar="PLACE",
+    help="what the screenshot shows, such as 'episode=history-goto-204&step=7' (default: top)",
+)
+@click.option(
+    "--beside",
+    multiple=True,
+    metavar="RUN",
+    help="another run, whose episodes stand beside, such as 'human' (may be repeated)",
+)
+@click.option(
+    "--attach",
+    multiple=True,
+    type=PATH,
+    metavar="FILE",
+    help="a text, picture (.svg) or data card to show in the HTML (may be repeated)",
+)
+@root_option
+@with_options
+def command(chosen: SimpleNamespace) -> Iterator[str]:
+    """Yields a line for every file that was written."""
     wanted = {kind: getattr(chosen, kind) for kind in KINDS}
     files = {kind: path for kind, path in wanted.items() if path is not None}
     if not files and chosen.screenshot is None:
@@ -142,7 +142,7 @@ def _check_places(files: Mapping[str, Path]) -> None:
         check_place(f"--{kind}", path, is_directory=kind == "charts")
 
 
-def _config_dir(chosen: argparse.Namespace) -> Path:
+def _config_dir(chosen: SimpleNamespace) -> Path:
     from pytest_babyai.project import find_config
 
     return find_config(None, [chosen.root])

@@ -5,24 +5,27 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from pytest_babyai.commands.places import add_root, journal_of
+import click
+
+from pytest_babyai.commands.options import root_option, with_options
+from pytest_babyai.commands.places import journal_of
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
+    from types import SimpleNamespace
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
-    parser = commands.add_parser("runs", help="list the runs of the journal")
-    add_root(parser)
-    parser.set_defaults(lines=_lines)
-
-
-def _lines(chosen: argparse.Namespace) -> Iterator[str]:
+@click.command("runs", help="List the runs of the journal.")
+@root_option
+@with_options
+def command(chosen: SimpleNamespace) -> Iterator[str]:
+    """Yields a table of the runs, and a line for each that cannot be read."""
     from pytest_babyai.journal import list_runs
     from pytest_babyai.reporting.numbers import symbols_for
     from pytest_babyai.reporting.runs import runs_lines
 
-    symbols = symbols_for(sys.stdout.encoding)
-    yield from runs_lines(list_runs(journal_of(chosen)), symbols=symbols)
+    unreadable: list[str] = []
+    logs = list_runs(journal_of(chosen), unreadable)
+    if logs or not unreadable:
+        yield from runs_lines(logs, symbols=symbols_for(sys.stdout.encoding))
+    yield from (f"not readable: {line}" for line in unreadable)

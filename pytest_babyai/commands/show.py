@@ -5,37 +5,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_babyai.commands.places import RUN_HELP, add_root, run_of
+import click
+
+from pytest_babyai.commands.options import PATH, RUN_HELP, root_option, with_options
+from pytest_babyai.commands.places import run_of
 from pytest_babyai.errors import SettingsError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import SimpleNamespace
 
     from pytest_babyai.reporting.prompts import Message
     from pytest_babyai.reporting.runs import StoredPrompts
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
-    parser = commands.add_parser("show", help="show the episodes of a run, or one of them")
-    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
-    parser.add_argument("nodeid", nargs="?", metavar="NODEID", help="such as baseline-goto-200")
-    parser.add_argument("-v", "--verbose", action="store_true", help="show whole texts")
-    parser.add_argument(
-        "--prompts", action="store_true", help="show the messages of every step as they were sent"
-    )
-    parser.add_argument(
-        "--store", type=Path, metavar="DIR", help="with --prompts: take them from this store"
-    )
-    add_root(parser)
-    parser.set_defaults(lines=_lines)
-
-
-def _lines(chosen: argparse.Namespace) -> Iterator[str]:
+@click.command("show", help=f"Show the episodes of a run, or one of them. {RUN_HELP}")
+@click.argument("run", metavar="RUN")
+@click.argument("nodeid", metavar="[NODEID]", required=False)
+@click.option("-v", "--verbose", is_flag=True, help="show whole texts")
+@click.option("--prompts", is_flag=True, help="show the messages of every step as they were sent")
+@click.option(
+    "--store", type=PATH, metavar="DIR", help="with --prompts: take them from this store"
+)
+@root_option
+@with_options
+def command(chosen: SimpleNamespace) -> Iterator[str]:
+    """Yields the episodes, or the steps of the one that NODEID or an end of it names."""
     from pytest_babyai.reporting.numbers import symbols_for
     from pytest_babyai.reporting.runs import show_lines
 
@@ -50,6 +48,8 @@ def _lines(chosen: argparse.Namespace) -> Iterator[str]:
             stored=stored,
             symbols=symbols,
         )
+    if chosen.nodeid is None:
+        yield f"consumed by all its sessions: {log.spent()}"
 
 
 @contextlib.contextmanager

@@ -7,32 +7,30 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
+from pytest_babyai.commands.options import PATH, with_options
 from pytest_babyai.settings.defaults import STORE_DIRECTORY
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterator
+    from types import SimpleNamespace
 
     from pytest_babyai.gateway.store import EmbeddedStore
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
-    parser = commands.add_parser("store", help="run the embedded store and print its URL")
-    parser.add_argument(
-        "--directory",
-        default=STORE_DIRECTORY,
-        type=Path,
-        metavar="DIR",
-        help="where the data lies (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--port", default=0, type=int, help="port to listen on; 0 for a free one (default)"
-    )
-    parser.set_defaults(lines=_lines)
-
-
-def _lines(chosen: argparse.Namespace) -> Iterator[str]:
+@click.command("store", help="Run the embedded store and print its URL.")
+@click.option(
+    "--directory",
+    default=Path(STORE_DIRECTORY),
+    type=PATH,
+    metavar="DIR",
+    help=f"where the data lies (default: {STORE_DIRECTORY})",
+)
+@click.option("--port", default=0, help="port to listen on; 0 for a free one (default)")
+@with_options
+def command(chosen: SimpleNamespace) -> Iterator[str]:
+    """Yields what `serve_lines` does."""
     from pytest_babyai.gateway.store import EmbeddedStore
 
     store = EmbeddedStore(chosen.directory, port=chosen.port)

@@ -14,7 +14,7 @@ from pytest_babyai.finetuning.leakage import (
     TrainingSet,
     seed_ranges,
 )
-from pytest_babyai.journal.provenance import installed_versions
+from pytest_babyai.journal import installed_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -17,8 +17,8 @@ from pytest_babyai.gateway.configuration import (
     FINE_TUNED_MODEL,
 )
 from pytest_babyai.gateway.toml_files import TomlFile, dotted_lines, read_toml, tables
+from pytest_babyai.journal import installed_versions
 from pytest_babyai.journal.files import replace_file
-from pytest_babyai.journal.provenance import installed_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -4,21 +4,30 @@ A run is a directory with ``manifest.json``, ``episodes.jsonl`` and a lock. `cre
 `resume_run` give its writing end, `open_run` and `list_runs` its reading end.
 """
 
-from pytest_babyai.journal.durations import past_durations
-from pytest_babyai.journal.entries import SCHEMA, Entry, EpisodeKey
-from pytest_babyai.journal.log import LATEST, RunLog, list_runs, newest_runs, open_run, reusable
+from pytest_babyai.journal.entry import SCHEMA, Entry, EpisodeKey
 from pytest_babyai.journal.manifest import (
+    GitState,
     Manifest,
     RunState,
+    Session,
     VariantDefinition,
     configuration_changes,
-)
-from pytest_babyai.journal.provenance import (
-    GitState,
-    Session,
     describe_session,
     git_state,
     installed_versions,
+)
+from pytest_babyai.journal.merge import MergedRun, merge_runs
+from pytest_babyai.journal.read import (
+    LATEST,
+    RunLog,
+    Spent,
+    list_runs,
+    newest_runs,
+    open_run,
+    past_durations,
+    past_results,
+    reusable,
+    runs_below,
 )
 from pytest_babyai.journal.redaction import Scrubber
 from pytest_babyai.journal.run import (
@@ -39,11 +48,13 @@ __all__ = [
     "GitState",
     "Journal",
     "Manifest",
+    "MergedRun",
     "Recording",
     "RunLog",
     "RunState",
     "Scrubber",
     "Session",
+    "Spent",
     "VariantDefinition",
     "configuration_changes",
     "create_run",
@@ -51,10 +62,13 @@ __all__ = [
     "git_state",
     "installed_versions",
     "list_runs",
+    "merge_runs",
     "newest_runs",
     "open_run",
     "past_durations",
+    "past_results",
     "propose_run_id",
     "resume_run",
     "reusable",
+    "runs_below",
 ]

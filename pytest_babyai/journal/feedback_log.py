@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import threading
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from pytest_babyai.errors import JournalError
-from pytest_babyai.journal.entries import SCHEMA
-from pytest_babyai.journal.files import DiskFile, unfinished_tail
-from pytest_babyai.journal.writer import GroupWriter
+from pytest_babyai.journal.entry import SCHEMA, encode_json
+from pytest_babyai.journal.files import AppendFile, GroupWriter, size_of_whole_lines
 from pytest_babyai.records import EpisodeResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_babyai.journal.files import AppendFile
-    from pytest_babyai.journal.log import RunLog
+    from pytest_babyai.journal.read import RunLog
 
 FEEDBACK_FILE: Final = "feedback.jsonl"
+
+
+class _Line(msgspec.Struct):
+    episode_id: str
+    metrics: list[str]
 
 
 class FeedbackLog:
@@ -35,7 +40,9 @@ class FeedbackLog:
         JournalError: The file cannot be read.
     """
 
-    def __init__(self, directory: Path, open_file: Callable[[Path], AppendFile] = DiskFile) -> None:
+    def __init__(
+        self, directory: Path, open_file: Callable[[Path], AppendFile] = AppendFile
+    ) -> None:
         self.path = directory / FEEDBACK_FILE
         self._acknowledged = acknowledged_feedback(directory)
         self._open_file = open_file
@@ -52,7 +59,7 @@ class FeedbackLog:
         Raises:
             JournalError: It could not be written.
         """
-        await self._opened().append_async(lambda: _line(episode_id, metrics))
+        await self._opened().append_async(functools.partial(_line, episode_id, metrics))
         self._acknowledged.update((episode_id, metric) for metric in metrics)
 
     def acknowledge_now(self, episode_id: str, metrics: Sequence[str]) -> None:
@@ -61,8 +68,18 @@ class FeedbackLog:
         Raises:
             JournalError: It could not be written.
         """
-        self._opened().append(lambda: _line(episode_id, metrics))
+        self._opened().append(functools.partial(_line, episode_id, metrics))
         self._acknowledged.update((episode_id, metric) for metric in metrics)
+
+    def acknowledge_all(self, metrics_by_id: Mapping[str, Sequence[str]]) -> None:
+        """Notes what the store has of many episodes; nothing makes no file.
+
+        Raises:
+            JournalError: It could not be written.
+        """
+        if metrics_by_id:
+            lines = b"".join(_line(*episode) for episode in metrics_by_id.items())
+            self._opened().append(lambda: lines)
 
     def close(self) -> None:
         """Closes the file; a second call does nothing."""
@@ -80,13 +97,11 @@ class FeedbackLog:
     def _open(self) -> GroupWriter:
         try:
             file = self._open_file(self.path)
-            size, tail = unfinished_tail(self.path)
-            if tail:
-                file.truncate(size)
+            size = size_of_whole_lines(self.path)
+            file.truncate(size)
         except OSError as error:
             raise _not_usable(self.path, error) from None
-        advice = "what is not noted is sent once more"
-        return GroupWriter(self.path, file, size, advice)
+        return GroupWriter(self.path, file, size, "what is not noted is sent once more")
 
 
 def acknowledged_feedback(directory: Path) -> set[tuple[str, str]]:
@@ -121,15 +136,15 @@ def scored_episodes(log: RunLog) -> Iterator[EpisodeResult]:
 
 def _line(episode_id: str, metrics: Sequence[str]) -> bytes:
     record = {"schema": SCHEMA, "episode_id": episode_id, "metrics": list(metrics)}
-    return f"{json.dumps(record, separators=(',', ':'))}\n".encode("ascii")
+    return encode_json(record) + b"\n"
 
 
 def _pairs(line: bytes) -> list[tuple[str, str]]:
     try:
-        record = json.loads(line)
-        return [(record["episode_id"], metric) for metric in record["metrics"]]
-    except (ValueError, KeyError, TypeError):
+        read = msgspec.json.decode(line, type=_Line)
+    except (ValueError, RecursionError):
         return []
+    return [(read.episode_id, metric) for metric in read.metrics]
 
 
 def _not_usable(path: Path, error: OSError) -> JournalError:

@@ -1,20 +1,25 @@
-"""What a run was made of: variants, settings, versions and source, for each of its sessions."""
+"""What a run was made of: variants, settings, versions and commit, for each of its sessions."""
 
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import enum
-import json
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_babyai.errors import JournalError
-from pytest_babyai.journal.entries import SCHEMA, check_schema
-from pytest_babyai.journal.provenance import GitState, Session
+import msgspec
+
+from pytest_babyai.journal.entry import SCHEMA, decode_json, encode_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from pytest_babyai.journal.redaction import Scrubber
 
@@ -26,6 +31,8 @@ DECISIVE_SETTINGS: Final = ("model", "history_length", "num_dists", "environment
 DECISIVE_PACKAGES: Final = ("minigrid",)
 """Packages whose version decides the layouts of levels."""
 
+_PACKAGES: Final = ("pytest-babyai", "tensorzero", "minigrid", "pytest")
+_GIT_TIMEOUT_S: Final = 2.0
 _SHORT_HASH: Final = 8
 
 
@@ -54,6 +61,42 @@ class VariantDefinition:
     hash: str
     parts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     contents: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class GitState:
+    """The commit that a run was started from.
+
+    Attributes:
+        commit: Full hash.
+        dirty: Whether tracked files differed from it.
+    """
+
+    commit: str
+    dirty: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One process that played episodes of the run: the first, or one that resumed it.
+
+    Attributes:
+        started_at: UTC time in ISO format.
+        command_line: Arguments as typed, without secrets.
+        settings: The settings as JSON types.
+        versions: Version by distribution, with ``python`` and ``platform``; None if not installed.
+        git: State of the working directory's repository, None outside of one.
+        num_selected: Episodes that were asked for, reused ones included.
+        notes: Whatever else is worth keeping, as JSON types.
+    """
+
+    started_at: str
+    command_line: tuple[str, ...]
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str | None]
+    git: GitState | None
+    num_selected: int = 0
+    notes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +146,11 @@ class Manifest:
 
     def to_json(self, scrubber: Scrubber) -> bytes:
         """Encodes the manifest as indented JSON without secrets."""
-        record = scrubber.plain({"schema": SCHEMA, **_plain(self)})
-        for session, raw in zip(record["sessions"], self.sessions, strict=True):
+        record = msgspec.to_builtins(self, enc_hook=_plain)
+        clean = scrubber.plain({"schema": SCHEMA, **record})
+        for session, raw in zip(clean["sessions"], self.sessions, strict=True):
             session["command_line"] = scrubber.arguments(raw.command_line)
-        return (json.dumps(record, indent=2, default=str) + "\n").encode("ascii")
+        return msgspec.json.format(encode_json(clean), indent=2) + b"\n"
 
     @classmethod
     def from_json(cls, text: bytes) -> Manifest:
@@ -116,24 +160,10 @@ class Manifest:
             ValueError: It is no such JSON.
             JournalError: A later version wrote it.
         """
-        try:
-            record = json.loads(text)
-            check_schema(record["schema"])
-            return cls(
-                model_label=record["model_label"],
-                offline=record["offline"],
-                variants={
-                    name: VariantDefinition(part["hash"], part["parts"], part.get("contents", {}))
-                    for name, part in record["variants"].items()
-                },
-                sessions=tuple(_session(session) for session in record["sessions"]),
-                state=RunState(record["state"]),
-                run_id=record["run_id"],
-            )
-        except JournalError:
-            raise
-        except (KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(f"no manifest: {error!r}") from None
+        manifest = decode_json(text, cls)
+        if not manifest.sessions:
+            raise ValueError("not readable: a run has one session at least")
+        return manifest
 
 
 def configuration_changes(old: Manifest, new: Manifest) -> list[str]:
@@ -167,13 +197,11 @@ def _variant_changes(
         if after.hash == before.hash:
             continue
         parts = dict.fromkeys([*before.parts, *after.parts])
-        changes = [_part_change(part, before, after) for part in parts]
-        named = [change for change in changes if change]
-        yield (
-            f"variant {name}: {', '.join(named)}"
-            if named
-            else (f"variant {name} changed {_hashes(before.hash, after.hash)}")
-        )
+        changes = [change for part in parts if (change := _part_change(part, before, after))]
+        if changes:
+            yield f"variant {name}: {', '.join(changes)}"
+        else:
+            yield f"variant {name} changed {_hashes(before.hash, after.hash)}"
 
 
 def _part_change(part: str, old: VariantDefinition, new: VariantDefinition) -> str | None:
@@ -191,24 +219,65 @@ def _hashes(old: str, new: str) -> str:
     return f"({old[:_SHORT_HASH]} → {new[:_SHORT_HASH]})"
 
 
-def _session(record: dict[str, Any]) -> Session:
-    git = record["git"]
+def _plain(value: Any) -> Any:
+    """Makes plain what notes and settings may hold beside JSON types."""
+    return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+def describe_session(
+    *,
+    settings: Mapping[str, Any],
+    command_line: Sequence[str],
+    directory: Path,
+    num_selected: int = 0,
+) -> Session:
+    """Returns a session that begins now, with the versions and the commit it runs on.
+
+    Args:
+        settings: JSON types, as `Settings.as_plain` gives them.
+        command_line: Arguments as typed.
+        directory: Where git is asked.
+        num_selected: Episodes that are asked for, reused ones included.
+    """
     return Session(
-        started_at=record["started_at"],
-        command_line=tuple(record["command_line"]),
-        settings=record["settings"],
-        versions=record["versions"],
-        git=GitState(git["commit"], git["dirty"]) if git else None,
-        num_selected=record["num_selected"],
-        notes=record["notes"],
+        started_at=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+        command_line=tuple(command_line),
+        settings=settings,
+        versions=installed_versions(),
+        git=git_state(directory),
+        num_selected=num_selected,
     )
 
 
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {part.name: _plain(getattr(value, part.name)) for part in dataclasses.fields(value)}
-    if isinstance(value, (tuple, list)):
-        return [_plain(part) for part in value]
-    if hasattr(value, "items"):
-        return {name: _plain(part) for name, part in value.items()}
-    return value.value if isinstance(value, enum.Enum) else value
+def installed_versions() -> dict[str, str | None]:
+    """Returns the versions of what plays: distributions, ``python``, ``platform``."""
+    versions: dict[str, str | None] = {name: _version(name) for name in _PACKAGES}
+    return {**versions, "python": platform.python_version(), "platform": platform.platform()}
+
+
+def git_state(directory: Path, *, timeout_s: float = _GIT_TIMEOUT_S) -> GitState | None:
+    """Returns commit and dirty flag; None outside a repository, without git, or too slow a one."""
+    command = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch"]
+    try:
+        answer = subprocess.run(  # noqa: S603 -- fixed arguments
+            [*command, "--untracked-files=no"],
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_s,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    lines = answer.stdout.decode("utf-8", "replace").splitlines()
+    commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), "")
+    if not commit or commit == "(initial)":
+        return None
+    return GitState(commit, dirty=any(not line.startswith("#") for line in lines))
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -42,10 +42,11 @@ class Scrubber:
     def __init__(self, environ: Mapping[str, str]) -> None:
         found = {form for value in _secrets(environ) for form in _forms(value)}
         self._secrets = sorted(found, key=lambda secret: (-len(secret), secret))
-        self._marks = (*_MARKS, *(_escaped(secret) for secret in self._secrets))
+        marks = {mark for text in (*_MARKS, *self._secrets) for mark in _escaped(text)}
+        self._marks = tuple(mark.encode("utf-8", "surrogatepass") for mark in marks)
 
-    def suspects(self, encoded: str) -> bool:
-        """Whether JSON text may hold a secret; False is certain.
+    def suspects(self, encoded: bytes) -> bool:
+        """Whether JSON in UTF-8 may hold a secret; False is certain.
 
         A search for a few fixed strings: cheap enough for every line.
         """
@@ -117,9 +118,9 @@ def _secrets(environ: Mapping[str, str]) -> Iterator[str]:
 def _forms(secret: str) -> Iterator[str]:
     yield secret
     yield urllib.parse.quote(secret, safe="", errors="replace")
-    yield _escaped(secret)
-    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    yield from _escaped(secret)
 
 
-def _escaped(text: str) -> str:
-    return json.dumps(text)[1:-1]
+def _escaped(text: str) -> tuple[str, str]:
+    """Returns a text as it stands within JSON, in ASCII and in UTF-8."""
+    return json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]

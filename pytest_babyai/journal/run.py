@@ -6,28 +6,29 @@ import contextlib
 import dataclasses
 import datetime as dt
 import functools
+import itertools
 import os
+import random
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_babyai.errors import JournalError, SettingsError
-from pytest_babyai.journal.entries import Entry
+from pytest_babyai.journal.entry import Entry
 from pytest_babyai.journal.files import (
-    DiskFile,
+    AppendFile,
+    GroupWriter,
     RunLock,
     replace_file,
+    size_of_whole_lines,
     sync_directory,
-    unfinished_tail,
 )
-from pytest_babyai.journal.log import RunLog, open_run, read_run
 from pytest_babyai.journal.manifest import (
     MANIFEST_FILE,
     Manifest,
     RunState,
     configuration_changes,
 )
+from pytest_babyai.journal.read import MAX_LINE_SIZE, RUN_ID, RunLog, open_run, read_run
 from pytest_babyai.journal.redaction import Scrubber
-from pytest_babyai.journal.run_ids import RUN_ID, next_run_id
-from pytest_babyai.journal.writer import GroupWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -36,12 +37,13 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from pytest_babyai.journal.files import AppendFile
-
 RUNS_DIRECTORY: Final = ".babyai/runs"
 """Where runs are kept, relative to pytest's root directory."""
 
 _MAX_TRIES: Final = 1000
+_CHUNK: Final = 256
+_NUM_SUFFIXES: Final = 0x10000
+_LARGEST_STEP: Final = 0x100
 
 
 def _now() -> dt.datetime:
@@ -61,7 +63,7 @@ class Recording:
 
     trajectories: bool = True
     scrubber: Scrubber = dataclasses.field(default_factory=lambda: Scrubber(os.environ))
-    open_file: Callable[[Path], AppendFile] = DiskFile
+    open_file: Callable[[Path], AppendFile] = AppendFile
     clock: Callable[[], dt.datetime] = _now
 
     def line(self, entry: Entry) -> bytes:
@@ -89,7 +91,7 @@ class Journal:
         self._lock = lock
         self._writer = writer
         self._recording = recording
-        self._closed = False
+        self._is_closed = False
 
     @property
     def run_id(self) -> str:
@@ -103,6 +105,16 @@ class Journal:
             JournalError: It could not be written; the entries before it are intact.
         """
         self._writer.append(functools.partial(self._recording.line, entry))
+
+    def append_all(self, entries: Iterable[Entry]) -> None:
+        """Blocks until all entries are durable; a few hundred share a sync.
+
+        Raises:
+            JournalError: As `append`.
+        """
+        rest = iter(entries)
+        while chunk := list(itertools.islice(rest, _CHUNK)):
+            self._writer.append(functools.partial(self._lines, chunk))
 
     async def append_async(self, entry: Entry) -> None:
         """Waits until the entry is durable, without blocking the event loop.
@@ -129,9 +141,9 @@ class Journal:
         Raises:
             JournalError: The manifest could not be written; every appended entry is safe.
         """
-        if self._closed:
+        if self._is_closed:
             return
-        self._closed = True
+        self._is_closed = True
         self._writer.close()
         try:
             self._write_manifest(dataclasses.replace(self.log.manifest, state=state))
@@ -143,11 +155,14 @@ class Journal:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close(RunState.INTERRUPTED if kind else RunState.FINISHED)
+        self.close(RunState.FINISHED if error_type is None else RunState.INTERRUPTED)
+
+    def _lines(self, entries: Iterable[Entry]) -> bytes:
+        return b"".join(map(self._recording.line, entries))
 
     def _write_manifest(self, manifest: Manifest) -> None:
         _write_manifest(self.log.directory, manifest, self._recording.scrubber)
@@ -224,6 +239,32 @@ def resume_run(
         raise _not_written(directory, error) from None
 
 
+def next_run_id(
+    now: dt.datetime, existing: Iterable[str], chance: random.Random | None = None
+) -> str:
+    """Returns an id that sorts behind all existing ones.
+
+    Where the clock stands before the newest run, the id counts on from that run's. Two processes
+    may get the same id, so whoever makes the directory first has it.
+
+    Args:
+        now: Time in UTC.
+        existing: Names in the directory of the runs; those that are no id are ignored.
+        chance: Chooses the four digits.
+    """
+    chance = chance or random.Random()  # noqa: S311 -- nothing depends on guessing it
+    stamp = now.strftime("%Y%m%d-%H%M%S")
+    newest = max((name for name in existing if RUN_ID.fullmatch(name)), default="")
+    newest_stamp, _, suffix = newest.rpartition("-")
+    if newest_stamp < stamp:
+        return f"{stamp}-{chance.randrange(_NUM_SUFFIXES // 2):04x}"
+    # Counted on in digits: the 61st second of a minute sorts as well as the next minute's first.
+    number = int(newest_stamp.replace("-", "")) * _NUM_SUFFIXES + int(suffix, 16)
+    seconds, number = divmod(number + 1 + chance.randrange(_LARGEST_STEP), _NUM_SUFFIXES)
+    day, second = divmod(seconds, 10**6)
+    return f"{day:08d}-{second:06d}-{number:04x}"
+
+
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[RunLock]:
     """Locks a run, and keeps it locked unless the body raises."""
@@ -251,9 +292,12 @@ def _opened(log: RunLog, lock: RunLock, recording: Recording) -> Journal:
 
 def _repair(path: Path, file: AppendFile) -> int:
     r"""Cuts an unfinished last line, or ends it with its ``\n`` if only that is missing."""
-    size, tail = unfinished_tail(path)
-    if not tail:
+    size = size_of_whole_lines(path)
+    if size == path.stat().st_size:
         return size
+    with path.open("rb") as reader:
+        reader.seek(size)
+        tail = reader.read(MAX_LINE_SIZE)
     try:
         Entry.from_line(tail)
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -10,11 +11,14 @@ from pytest_babyai.errors import SettingsError, did_you_mean
 from pytest_babyai.settings.definitions import DEFINITIONS, SettingDefinition
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pytest_babyai.settings.sources import Source
 
 _PREFIX: Final = "--babyai-"
+
+GATES: Final = "babyai-gates"
+"""Node id under which the gates stand."""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -111,6 +115,54 @@ def _ini_value(config: pytest.Config, definition: SettingDefinition, place: str)
         raise SettingsError(
             f"{place}: {definition.ini}: {found} is not {definition.expected}"
         ) from None
+
+
+def given_options(config: pytest.Config, without: Collection[str] = ()) -> list[str]:
+    """Returns the ``--babyai-…`` options of the command line, wherever pytest found them.
+
+    Args:
+        config: pytest's configuration.
+        without: Names of settings to leave out.
+    """
+    given: list[str] = []
+    for definition in DEFINITIONS:
+        value = config.getoption(_destination(definition))
+        if value is not None and definition.name not in without:
+            values = value if isinstance(value, list) else [value]
+            given.extend(f"{definition.flag}={each}" for each in values)
+    return given
+
+
+def location_options(config: pytest.Config) -> list[str]:
+    """Returns the options that decide where pytest finds its settings: -c, --rootdir and -o."""
+    option = config.option
+    named = {"--config-file": option.inifilename, "--rootdir": option.rootdir}
+    located = [f"{flag}={value}" for flag, value in named.items() if value]
+    return [*located, *(f"--override-ini={value}" for value in option.override_ini or ())]
+
+
+def local_nodeid(config: pytest.Config, nodeid: str) -> str:
+    """Returns a node id as it has to be typed in the directory that pytest was started in."""
+    path, separator, rest = nodeid.partition("::")
+    here = config.invocation_params.dir
+    if here == config.rootpath:
+        return nodeid
+    return os.path.relpath(config.rootpath / path, here) + separator + rest
+
+
+def given_flags(config: pytest.Config) -> list[str]:
+    """Returns the flags of the ``--babyai-…`` options on the command line."""
+    return [d.flag for d in DEFINITIONS if config.getoption(_destination(d)) is not None]
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Returns whether this process is one of pytest-xdist's workers."""
+    return hasattr(config, "workerinput")
+
+
+def distributes(config: pytest.Config) -> bool:
+    """Returns whether this process hands tests out to workers of pytest-xdist."""
+    return config.getoption("dist", default="no") != "no" and not is_worker(config)
 
 
 def _destination(definition: SettingDefinition) -> str:

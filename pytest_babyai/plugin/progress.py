@@ -10,24 +10,19 @@ if TYPE_CHECKING:
 
     from _pytest._io import TerminalWriter
 
-    from pytest_babyai.scheduler import Progress
+    from pytest_babyai.playing.player import Player
 
 REPAINT_S = 0.1
 FIRST_PAINT_S = 0.5
 
 
-def progress_text(progress: Progress, num_steps: int, elapsed_s: float) -> str:
-    """Tells how far the run is.
-
-    Args:
-        progress: Counts of episodes.
-        num_steps: Steps played so far.
-        elapsed_s: Seconds since the first episode started.
-    """
+def progress_text(player: Player) -> str:
+    """Returns how far a player is, in one line."""
+    progress, elapsed_s = player.progress(), time.monotonic() - player.started_s
     parts = [
         f"babyai: {progress.num_finished}/{progress.num_submitted} episodes",
         f"{progress.num_running} in flight",
-        f"{num_steps / max(elapsed_s, 1e-9):,.0f} steps/s",
+        f"{player.controls.num_steps / max(elapsed_s, 1e-9):,.0f} steps/s",
         f"elapsed {_clock(elapsed_s)}",
     ]
     if progress.num_finished:

@@ -10,6 +10,8 @@ import re
 from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple
 
+from pytest_babyai.settings.values import MAX_TIME_S
+
 _SECONDS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION: Final = re.compile(
     r"(?:(?P<d>\d+(?:\.\d+)?)\s*d\s*)?(?:(?P<h>\d+(?:\.\d+)?)\s*h\s*)?"
@@ -20,7 +22,9 @@ _MULTIPLES: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 _COUNT: Final = re.compile(r"(\d+(?:[_,]\d{3})*(?:\.\d+)?)\s*([kmgb]?)", re.IGNORECASE | re.ASCII)
 _DOLLARS: Final = re.compile(r"\$?\s*(\d+(?:\.\d+)?|\.\d+)", re.ASCII)
 _PERCENT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
-_WHOLE: Final = re.compile(r"\d+", re.ASCII)
+_WHOLE: Final = re.compile(r"\d{1,18}", re.ASCII)
+_MAX_TOKENS: Final = 10**18
+_MAX_CONCURRENCY: Final = 1_000_000
 
 
 class ErrorLimit(NamedTuple):
@@ -55,8 +59,9 @@ def duration_s(value: Any) -> float:
     match = _DURATION.fullmatch(_written(value))
     parts = match.groupdict() if match else {}
     seconds = sum(float(number) * _SECONDS[unit] for unit, number in parts.items() if number)
-    if not 0 < seconds < math.inf:
-        raise ValueError("a duration above 0, such as 90s, 10m or 2h30m")
+    if not 0 < seconds <= MAX_TIME_S:
+        limit = "" if seconds <= MAX_TIME_S else f" and at most {MAX_TIME_S:g} seconds"
+        raise ValueError(f"a duration above 0{limit}, such as 90s, 10m or 2h30m")
     return float(seconds)
 
 
@@ -65,7 +70,7 @@ def token_count(value: Any) -> int:
     match = _COUNT.fullmatch(_written(value))
     number = re.sub("[_,]", "", match[1]) if match else "0"
     count = Decimal(number) * _MULTIPLES[match[2].lower() if match else ""]
-    if count <= 0 or count != count.to_integral_value():
+    if not 0 < count <= _MAX_TOKENS or count != count.to_integral_value():
         raise ValueError("a whole number above 0, such as 200000, 200k or 1.5M")
     return int(count)
 
@@ -84,7 +89,7 @@ def concurrency(value: Any) -> int | Literal["auto"]:
     written = _written(value)
     if written.lower() == "auto":
         return "auto"
-    if not _WHOLE.fullmatch(written) or int(written) < 1:
+    if not _WHOLE.fullmatch(written) or not 1 <= int(written) <= _MAX_CONCURRENCY:
         raise ValueError("'auto' or a whole number of at least 1")
     return int(written)
 

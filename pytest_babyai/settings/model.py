@@ -1,125 +1,320 @@
-"""The frozen settings of a run."""
+"""The table of settings: every field of `Settings` says how it is written, read and explained."""
+# ruff: noqa: RUF009 - `_setting` makes a dataclass field
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pytest_babyai.settings import amounts, values
+from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE, STORE_DIRECTORY, TEACHER
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pytest_babyai.settings.amounts import ErrorLimit
+    from pytest_babyai.settings.values import Shard
+
+
+def _setting(
+    default: Any, parse: Callable[[Any], Any], metavar: str, explanation: str, **more: Any
+) -> Any:
+    """Declares a field; ``more`` are the optional attributes of `SettingDefinition`."""
+    written = {"parse": parse, "metavar": metavar, "help": explanation, **more}
+    return field(default=default, metadata=written)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a run is told.
+    """Everything a run is told. The help of a field says what it means; None is "not given"."""
 
-    Attributes:
-        variants: Variants to play; None means every variant of the TensorZero configuration.
-        tasks: BabyAI tasks by their short names; None means all five.
-        seeds: Seeds to play; None means ``episodes`` seeds from ``seed`` upwards.
-        episodes: Episodes per variant and task, at least 1.
-        seed: First seed.
-        threshold: Progression in [0, 1] that an episode has to reach.
-        history_length: Past observations and actions that variants with history see.
-        gate: ``episodes``: an episode below its threshold fails the run; ``aggregate``: it is
-            reported as expected failure.
-        model: Name of a file in ``<config>/models`` or path of a TOML file.
-        config: Configuration directory; None means ``config`` of the project, else the one that
-            comes with the package.
-        gateway_url: A running TensorZero gateway; None means the embedded one.
-        concurrency: Requests in flight at most; ``auto`` finds what the provider bears.
-        timeout_s: Time limit of one request in seconds.
-        max_attempts: Tries of a request before its episode is given up.
-        on_error: ``raise`` makes an infrastructure failure an error of its episode; ``fallback``
-            plays a seeded random legal action instead.
-        environment: ``builtin`` or ``balrog``.
-        num_dists: Distractor objects added to every level.
-        details: Episodes below their threshold, and errors, that are printed in full.
-        repeats: How often every episode is played.
-        journal: ``on`` keeps every finished episode.
-        trajectories: ``on`` keeps its steps as well.
-        episode_timeout_s: Time limit of an episode in seconds.
-        max_errors: Errors that a run puts up with.
-        max_tokens: Input and output tokens that it may consume.
-        max_cost: US dollars that it may cost.
-        max_time_s: Seconds after which nothing more is started.
-        plan: ``on`` plays nothing and tells what would be played.
-        resume: Id of a run to go on with, or ``latest``; None for a new one.
-        fail: Rules of gates as they were written, or by name of the model that they are meant for;
-            `pytest_babyai.gate` reads them.
-        compare: Name or path of a baseline to compare with.
-        reference: The variant that others are compared with; None means the first.
-        margin: Difference in success, progression and return, in [0, 1], that does not matter.
-        save: Name or path of the baseline that the run is written to.
-        until: Precision at which a variant stops, as it was written.
-        html: File of the HTML report.
-        md: File of the Markdown report.
-        csv: File of the episodes as CSV.
-        parquet: File of the episodes as Parquet.
-        charts: Directory of the charts.
-        store: Directory of the embedded store; None for none.
-        clickhouse_url: A ClickHouse as the store, None for none.
-        record: ``on`` sends every episode's scores to the store as feedback.
-        cache: Whether answers come from the store's cache, and go into it: ``on``, ``off``,
-            ``read_only`` or ``write_only``.
-        collect: ``on`` collects experience, on training seeds alone.
-    """
-
-    variants: tuple[str, ...] | None = None
-    tasks: tuple[str, ...] | None = None
-    seeds: tuple[int, ...] | None = None
-    episodes: int = 20
-    seed: int = 200
-    threshold: float = 1.0
-    history_length: int = 8
-    gate: str = "episodes"
-    model: str = "offline"
-    config: Path | None = None
-    gateway_url: str | None = None
-    concurrency: int | Literal["auto"] = 50
-    timeout_s: float = 60.0
-    max_attempts: int = 5
-    on_error: str = "raise"
-    environment: str = "builtin"
-    num_dists: int = 0
-    details: int = 3
-    repeats: int = 1
-    journal: str = "on"
-    trajectories: str = "on"
-    resume: str | None = None
-    episode_timeout_s: float | None = None
-    max_errors: ErrorLimit | None = None
-    max_tokens: int | None = None
-    max_cost: float | None = None
-    max_time_s: float | None = None
-    plan: str = "off"
-    fail: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
-    compare: str | None = None
-    reference: str | None = None
-    margin: float = 0.05
-    save: str | None = None
-    until: str | None = None
-    html: Path | None = None
-    md: Path | None = None
-    csv: Path | None = None
-    parquet: Path | None = None
-    charts: Path | None = None
-    store: str | None = None
-    clickhouse_url: str | None = None
-    record: str = "off"
-    cache: str = "off"
-    collect: str = "off"
+    variants: tuple[str, ...] | None = _setting(
+        None,
+        values.names,
+        "NAMES",
+        "variants to play (default: all)",
+        marker=True,
+        ini_type="args",
+    )
+    tasks: tuple[str, ...] | None = _setting(
+        None,
+        values.names,
+        "NAMES",
+        "BabyAI tasks to play (default: all five)",
+        marker=True,
+        ini_type="args",
+    )
+    episodes: int = _setting(
+        20,
+        values.whole_number(1, values.MAX_SEEDS),
+        "N",
+        "episodes per variant and task (default: 20)",
+        marker=True,
+        ini_type="int",
+    )
+    seed: int = _setting(
+        200,
+        values.whole_number(0, values.MAX_SEED),
+        "N",
+        "first seed (default: 200)",
+        marker=True,
+        ini_type="int",
+    )
+    seeds: tuple[int, ...] | None = _setting(
+        None,
+        values.seeds,
+        "SEEDS",
+        "exactly these seeds, such as 200-219,300",
+        marker=True,
+        ini_type="args",
+    )
+    shard: Shard | None = _setting(
+        None,
+        values.shard,
+        "I/N",
+        "play the I-th of N parts: every N-th seed, so that pairs stay together",
+    )
+    threshold: float = _setting(
+        1.0,
+        values.number(0, 1),
+        "P",
+        "progression an episode has to reach (default: 1.0)",
+        marker=True,
+        ini_type="float",
+    )
+    history_length: int = _setting(
+        8,
+        values.whole_number(0),
+        "N",
+        "past steps that variants with history see (default: 8)",
+        marker=True,
+        ini_type="int",
+    )
+    gate: str = _setting(
+        "episodes",
+        values.one_of("episodes", "aggregate"),
+        "GATE",
+        "what fails the run: 'episodes' below their threshold (default), 'aggregate': errors only",
+        marker=True,
+    )
+    model: str = _setting(
+        "offline",
+        values.text,
+        "NAME|PATH",
+        "model file: offline (default), openai, compatible, or a TOML file",
+    )
+    config: Path | None = _setting(
+        None,
+        values.path,
+        "DIR",
+        "configuration directory (default: ./config, else the packaged one)",
+    )
+    gateway_url: str | None = _setting(
+        None, values.url, "URL", "a running TensorZero gateway (default: embedded)"
+    )
+    concurrency: int | Literal["auto"] = _setting(
+        50,
+        amounts.concurrency,
+        "N|auto",
+        "requests in flight at most (default: 50); auto finds what the provider bears",
+    )
+    timeout_s: float = _setting(
+        60.0,
+        values.number(0, values.MAX_TIME_S, above=True),
+        "SECONDS",
+        "time limit of one request (default: 60)",
+        ini_type="float",
+    )
+    max_attempts: int = _setting(
+        5,
+        values.whole_number(1),
+        "N",
+        "tries of a request before its episode is an error (default: 5)",
+        ini_type="int",
+    )
+    on_error: str = _setting(
+        "raise",
+        values.one_of("raise", "fallback"),
+        "WHAT",
+        "after the last try: 'raise' (default), or 'fallback' to a random legal action",
+    )
+    environment: str = _setting(
+        "builtin",
+        values.one_of("builtin", "balrog"),
+        "NAME",
+        "'builtin' (default), or 'balrog' if it is installed",
+    )
+    num_dists: int = _setting(
+        0,
+        values.whole_number(0),
+        "N",
+        "distractor objects added to every level (default: 0)",
+        marker=True,
+        ini_type="int",
+    )
+    details: int = _setting(
+        3,
+        values.whole_number(0),
+        "N",
+        "failed episodes and errors printed in full (default: 3)",
+        ini_type="int",
+    )
+    repeats: int = _setting(
+        1,
+        values.whole_number(1),
+        "N",
+        "plays of every episode, each with another seed for the model (default: 1)",
+        marker=True,
+        ini_type="int",
+    )
+    journal: str = _setting(
+        "on", values.switch, "on|off", "keep every finished episode in .babyai/runs (default: on)"
+    )
+    trajectories: str = _setting(
+        "on",
+        values.switch,
+        "on|off",
+        "keep every step of an episode in the journal (default: on)",
+    )
+    resume: str | None = _setting(
+        None,
+        values.text,
+        "RUN",
+        "go on with a run of the journal, by default the latest; play only what it lacks",
+        bare="latest",
+    )
+    episode_timeout_s: float | None = _setting(
+        None,
+        amounts.duration_s,
+        "TIME",
+        "time limit of one episode, such as 90s or 10m; one that takes longer is an error",
+    )
+    max_errors: ErrorLimit | None = _setting(
+        None,
+        amounts.error_limit,
+        "N|P%",
+        "errors after which nothing more is started, such as 7 or 5%",
+    )
+    max_tokens: int | None = _setting(
+        None,
+        amounts.token_count,
+        "N",
+        "tokens after which nothing more is started, such as 1.5M",
+    )
+    max_cost: float | None = _setting(
+        None, amounts.dollars, "USD", "US dollars after which nothing more is started"
+    )
+    max_time_s: float | None = _setting(
+        None,
+        amounts.duration_s,
+        "TIME",
+        "time after which nothing more is started, such as 2h30m",
+    )
+    plan: str = _setting(
+        "off",
+        values.switch,
+        "on|off",
+        "play nothing; tell what would be played, what it would take and what it can show",
+        bare="on",
+    )
+    # As written, or by name of the model that the rules are meant for.
+    fail: tuple[str, ...] | Mapping[str, tuple[str, ...]] = _setting(
+        (),
+        values.rules,
+        "RULE",
+        "a gate, such as 'success>=0.8' or 'progression<-0.05@95%'; may be repeated",
+        marker=True,
+        ini_type="linelist",
+        repeatable=True,
+    )
+    compare: str | None = _setting(
+        None,
+        values.text,
+        "NAME|PATH",
+        "a baseline: the run is compared with it, and changes in gates refer to it",
+    )
+    reference: str | None = _setting(
+        None,
+        values.text,
+        "VARIANT",
+        "the variant that others are compared with (default: the first)",
+        marker=True,
+    )
+    margin: float = _setting(
+        0.05,
+        values.number(0, 1),
+        "P",
+        "difference in success, progression or return that does not matter (default: 0.05)",
+        ini_type="float",
+    )
+    save: str | None = _setting(
+        None,
+        values.text,
+        "NAME|PATH",
+        "bless the run: write it as a baseline, meant to be committed",
+    )
+    until: str | None = _setting(
+        None,
+        values.text_or_number,
+        "±P",
+        "stop a variant when its success is known this well, such as '±0.05' or "
+        "'progression±0.05@90%'",
+    )
+    html: Path | None = _setting(
+        None, values.path, "FILE", "write a report with charts and replays, one file for offline"
+    )
+    md: Path | None = _setting(None, values.path, "FILE", "write a report in GitHub's Markdown")
+    csv: Path | None = _setting(None, values.path, "FILE", "write a row per episode as CSV")
+    parquet: Path | None = _setting(None, values.path, "FILE", "write a row per episode as Parquet")
+    charts: Path | None = _setting(
+        None, values.path, "DIR", "write the charts as SVG and PNG files"
+    )
+    store: str | None = _setting(
+        None,
+        values.text,
+        "DIR",
+        f"keep inferences in an embedded ClickHouse, by default in {STORE_DIRECTORY}",
+        bare=STORE_DIRECTORY,
+    )
+    clickhouse_url: str | None = _setting(
+        None,
+        values.text,
+        "URL",
+        f"keep inferences in this ClickHouse (default: ${CLICKHOUSE_VARIABLE})",
+    )
+    record: str = _setting(
+        "off",
+        values.switch,
+        "on|off",
+        "tell the store each episode's return and progression, as feedback (default: off)",
+        bare="on",
+    )
+    cache: str = _setting(
+        "off",
+        values.one_of("on", "off", "read_only", "write_only"),
+        "MODE",
+        "answers from the store's cache: on, off (default), read_only or write_only",
+        bare="on",
+    )
+    collect: str = _setting(
+        "off",
+        values.switch,
+        "on|off",
+        f"collect experience: play {TEACHER} on the training seeds 0-199, and record it",
+        bare="on",
+    )
 
     @property
     def played_seeds(self) -> tuple[int, ...]:
-        """The seeds of every variant and task, in order."""
-        if self.seeds is not None:
-            return self.seeds
-        return tuple(range(self.seed, self.seed + self.episodes))
+        """The seeds of every variant and task; of a shard, which may have none, in order."""
+        seeds = self.seeds
+        if seeds is None:
+            seeds = tuple(range(self.seed, self.seed + self.episodes))
+        if self.shard is None:
+            return seeds
+        return tuple(sorted(seeds)[self.shard.part - 1 :: self.shard.num_parts])
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -128,10 +323,12 @@ class Settings:
 
     def as_plain(self) -> dict[str, Any]:
         """Returns the settings as JSON types, for a report or a manifest."""
-        return {name: _plain(value) for name, value in dataclasses.asdict(self).items()}
+        return {each.name: _plain(getattr(self, each.name)) for each in dataclasses.fields(self)}
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return list(value)
-    return str(value) if isinstance(value, Path) else value
+    if isinstance(value, Path) or hasattr(value, "_fields"):
+        return str(value)  # paths, shards and error limits as they are given
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return list(value) if isinstance(value, tuple) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 SETTINGS_FILE = "babyai.yml"
 """Name of the settings file inside the configuration directory."""
+
+_SHORTENED = reprlib.Repr()
+_SHORTENED.maxstring = _SHORTENED.maxother = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,8 @@ def parse_source(source: Source) -> dict[str, Any]:
         try:
             parsed[definition.name] = definition.parse(raw)
         except ValueError as error:
-            raise SettingsError(f"{source.origin(definition)}: {raw!r} is not {error}") from None
+            place, found = source.origin(definition), _SHORTENED.repr(raw)
+            raise SettingsError(f"{place}: {found} is not {error}") from None
     return parsed
 
 
@@ -94,19 +99,12 @@ def read_settings_file(path: Path) -> Source:
     """Reads a YAML settings file; a missing or empty one gives nothing.
 
     Raises:
-        SettingsError: The file cannot be read, is no YAML mapping or has an unknown key.
+        SettingsError: The file cannot be read, is no YAML mapping, has an unknown key or one twice,
+            or a number that YAML takes for another one.
     """
-    import yaml  # a run without episodes does not pay for it
+    from pytest_babyai.settings.yaml_files import read_yaml  # a run without episodes pays nothing
 
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not UTF-8 text"
-        raise SettingsError(f"{path}{line}: malformed YAML: {problem}") from None
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror or error}") from None
+    values = read_yaml(path)
     if values is None:
         values = {}
     if not isinstance(values, dict):
@@ -127,5 +125,7 @@ def _refuse_both_kinds_of_seeds(source: Source) -> None:
 def _refuse_unknown(given: Mapping[str, Any], known: list[str], place: str, noun: str) -> None:
     for name in given:
         if name not in known:
-            hint = did_you_mean(str(name), known)
-            raise SettingsError(f"{place}: unknown {noun} {name!r}; {hint}")
+            shown = _SHORTENED.repr(name)
+            raise SettingsError(
+                f"{place}: unknown {noun} {shown}; {did_you_mean(str(name)[:100], known)}"
+            )

@@ -21,9 +21,9 @@ from pytest_babyai.environment import TASKS, environment_factory
 from pytest_babyai.gateway.client import Gateway, open_gateway
 from pytest_babyai.gateway.configuration import read_configuration
 from pytest_babyai.gateway.inference import Inference, InferenceRequest
+from pytest_babyai.playing.rollout import run_episode
 from pytest_babyai.project import packaged
 from pytest_babyai.records import EpisodeSpec, Usage
-from pytest_babyai.rollout import run_episode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,7 +1,8 @@
 """What journal, order, processes and size cost; ratios measured in one run.
 
-``python -m tests.benchmarks.runs [journal] [order] [processes] [collection] [memory]`` runs the
-named parts, by default all but the last, which plays 10,000 episodes and takes some minutes.
+``python -m tests.benchmarks.runs [journal] [order] [processes] [collection] [resume] [memory]``
+runs the named parts, by default all but the last two, which play 5,500 and 10,000 episodes and take
+some minutes.
 """
 
 from __future__ import annotations
@@ -113,6 +114,24 @@ def collect_both(directory: Path, model: Path) -> tuple[float, float]:
     return seconds("test_plain.py"), seconds(*marked)
 
 
+def resume() -> None:
+    """A resume that reads the journal anew for every episode takes ten times as long for each."""
+    few, many = 25, 250
+    with model_server(0, 0) as port:
+        few_s, many_s = (resumed_s(port, num_seeds) for num_seeds in (few, many))
+    print("resume of finished runs of 500 and 5,000 episodes")
+    print(f"  500 {few_s:6.2f} s   5,000 {many_s:6.2f} s")
+    print(f"  seconds an episode, 5,000 over 500: {many_s / few_s * few / many:.2f}  (at most 1.1)")
+
+
+def resumed_s(port: int, num_seeds: int) -> float:
+    with tempfile.TemporaryDirectory() as name:
+        model = write_project(Path(name), port)
+        options = (f"--babyai-model={model}", f"--babyai-episodes={num_seeds}")
+        timed(Path(name), *options)
+        return timed(Path(name), *options, "--babyai-resume")
+
+
 def memory() -> None:
     with model_server(0, 0) as port, tempfile.TemporaryDirectory() as name:
         directory = Path(name)
@@ -133,9 +152,10 @@ PARTS: dict[str, Callable[[], None]] = {
     "order": order,
     "processes": processes,
     "collection": collection,
+    "resume": resume,
     "memory": memory,
 }
 
 if __name__ == "__main__":
-    for part in sys.argv[1:] or list(PARTS)[:-1]:
+    for part in sys.argv[1:] or list(PARTS)[:-2]:
         PARTS[part]()

@@ -13,8 +13,8 @@ import scipy.special  # noqa: F401
 import tabulate  # noqa: F401
 import vl_convert  # noqa: F401
 
-import pytest_babyai.plugin.run
-import pytest_babyai.plugin.summary  # noqa: F401
+import pytest_babyai.playing.player
+import pytest_babyai.plugin.activation  # noqa: F401
 from pytest_babyai.gateway.client import import_tensorzero
 from tests.plugin.provider import Provider, go_forward
 

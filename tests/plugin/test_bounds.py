@@ -142,13 +142,6 @@ def test_a_plan_rests_on_what_was_played_before(project: pytest.Pytester) -> Non
     result.stdout.fnmatch_lines(["about 3 requests*", "*rest on 1 past episode.*"])
 
 
-def test_a_plan_and_processes_exclude_each_other(project: pytest.Pytester) -> None:
-    result = project.runpytest("--babyai-plan", "-n", "2")
-
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --babyai-plan plays nothing; leave out -n"])
-
-
 def test_repeats_play_an_episode_several_times(
     project: pytest.Pytester, provider: Provider
 ) -> None:
@@ -224,10 +217,3 @@ def test_a_precision_that_is_none_is_one_line(project: pytest.Pytester) -> None:
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --babyai-until: *wide*"])
-
-
-def test_a_precision_needs_one_process(project: pytest.Pytester) -> None:
-    result = project.runpytest(*UNTIL, "--babyai-until=0.25", "-p", "xdist", "-n", "2")
-
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --babyai-until needs all episodes in one process; *"])

@@ -169,32 +169,6 @@ def test_only_the_last_failures_run_again(project: pytest.Pytester, provider: Pr
     assert len(provider.requests) == 64
 
 
-def test_processes_play_no_episode_twice(project: pytest.Pytester, provider: Provider) -> None:
-    crowd = Crowd(10)
-    provider.answer = crowd.answer
-
-    result = project.runpytest(TEN_SOLVED, "-n", "2")
-
-    result.assert_outcomes(passed=10)
-    result.stdout.fnmatch_lines(["episodes*10", "10 episodes in *"])
-    assert crowd.num_most == 10
-    assert len(provider.requests) == sum_of_steps(project)
-
-
-def sum_of_steps(project: pytest.Pytester) -> int:
-    """Plays the same ten episodes in one process and counts their requests."""
-    done = project.runpytest(TEN_SOLVED)
-    (line,) = (line for line in done.outlines if "10 episodes in" in line)
-    return int(line.split(" · ")[1].split()[0].replace(",", ""))
-
-
-def test_a_wrong_option_ends_a_distributed_run(project: pytest.Pytester) -> None:
-    result = project.runpytest("--babyai-variants=histroy", "-n", "2")
-
-    assert result.ret != pytest.ExitCode.OK
-    result.stdout.fnmatch_lines(["*unknown variant 'histroy'*did you mean*"])
-
-
 def test_an_interrupt_leaves_a_partial_summary(
     project: pytest.Pytester, provider: Provider
 ) -> None:

@@ -19,11 +19,10 @@ MODULES = sorted(
 # A room may import the rooms named here, itself, and nothing else of the package.
 FOUNDATION = {"errors", "records"}
 ROOMS = {
-    "__init__": {"records", "reporting"},
+    "__init__": {"api", "records", "reporting"},
     "errors": set(),
     "records": set(),
     "child_process": set(),
-    "loop_thread": set(),
     "project": {"errors"},
     "settings": FOUNDATION,
     "statistics": FOUNDATION,
@@ -32,12 +31,14 @@ ROOMS = {
     "offline": FOUNDATION | {"child_process"},
     "retries": FOUNDATION | {"settings"},
     "scheduling": FOUNDATION | {"settings", "statistics", "gateway"},
-    "rollout": FOUNDATION | {"settings", "environment", "gateway", "retries"},
-    "scheduler": FOUNDATION | {"settings", "scheduling", "rollout", "loop_thread"},
     "journal": FOUNDATION | {"settings", "statistics"},
     "gate": FOUNDATION | {"settings", "statistics"},
     "reporting": FOUNDATION | {"settings", "statistics", "gate", "gateway", "journal"},
     "finetuning": FOUNDATION | {"settings", "statistics", "environment", "gateway", "journal"},
+    "playing": FOUNDATION
+    | {"settings", "statistics", "environment", "gateway", "journal", "gate", "offline"}
+    | {"finetuning", "scheduling", "retries", "project"},
+    "api": FOUNDATION | {"settings", "environment", "playing", "reporting"},
 }
 
 # These may import all the others, and nothing imports them.
@@ -53,7 +54,7 @@ HEAVY = {
     "starlette": {"gateway", "offline"},
     "uvicorn": {"gateway", "offline"},
     "chdb": {"gateway"},
-    "pandas": {"reporting", "plugin"},
+    "pandas": {"reporting", "plugin", "api"},
     "altair": {"reporting"},
     "vl_convert": {"reporting"},
     "pyarrow": {"reporting"},
@@ -110,3 +111,40 @@ def test_a_heavy_library_stays_in_its_room(path: Path) -> None:
 
 def test_every_room_of_the_package_is_listed() -> None:
     assert {room_of(path) for path in MODULES} - ROOFS <= ROOMS.keys()
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    modules = {module_of(path) for path in MODULES}
+    graph = {
+        module_of(path): {
+            name if name in modules else name.rpartition(".")[0]
+            for name in imports_of(path)
+            if name.startswith("pytest_babyai")
+        }
+        & modules - {module_of(path)}
+        for path in MODULES
+    }
+
+    circles = [found for module in sorted(modules) if (found := circle_of(module, graph))]
+
+    assert circles == []
+
+
+def circle_of(start: str, graph: dict[str, set[str]]) -> list[str]:
+    """Returns a way from a module back to it, empty where there is none."""
+    ways = [[start]]
+    seen: set[str] = set()
+    while ways:
+        way = ways.pop()
+        for following in sorted(graph[way[-1]]):
+            if following == start:
+                return [*way, start]
+            if following not in seen:
+                seen.add(following)
+                ways.append([*way, following])
+    return []

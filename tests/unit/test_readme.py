@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from pytest_babyai.commands import options_of
 from pytest_babyai.settings.definitions import DEFINITIONS, SettingDefinition
 
 README = Path(__file__).parents[2] / "README.md"
@@ -31,9 +34,33 @@ def test_every_option_that_is_named_exists() -> None:
     assert named <= {definition.flag for definition in DEFINITIONS}
 
 
-def test_the_workflow_is_well_formed() -> None:
+def workflows() -> list[Any]:
     blocks = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    (workflow,) = (yaml.safe_load(block) for block in blocks if "runs-on" in block)
+    return [yaml.safe_load(block) for block in blocks if "runs-on" in block]
 
-    commands = [step["run"] for step in workflow["jobs"]["evals"]["steps"] if "run" in step]
+
+def commands_of(job: Any) -> list[str]:
+    return [step["run"] for step in job["steps"] if "run" in step]
+
+
+def test_the_workflow_is_well_formed() -> None:
+    workflow, _ = workflows()
+
+    commands = commands_of(workflow["jobs"]["evals"])
     assert any(command.startswith("pytest evals ") for command in commands)
+
+
+def test_the_matrix_plays_all_shards_and_judges_the_commands_that_there_are() -> None:
+    _, workflow = workflows()
+    play, judge = workflow["jobs"]["play"], workflow["jobs"]["judge"]
+    shards = play["strategy"]["matrix"]["shard"]
+
+    assert any(
+        f"--babyai-shard=${{{{ matrix.shard }}}}/{len(shards)}" in c for c in commands_of(play)
+    )
+    assert shards == [1, 2, 3, 4]
+    words = [shlex.split(command) for command in commands_of(judge)]
+    ours = [line[3:] for line in words if line[:3] == ["python", "-m", "pytest_babyai"]]
+    assert [line[0] for line in ours] == ["merge", "report", "judge"]
+    for line in ours:
+        assert options_of(line).root == Path()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pytest_babyai.offline.finetuning.serving import Question
 
 CONFIGURATION_FILE = "model.json"
 WEIGHTS_FILE = "weights.pt"
@@ -42,7 +41,7 @@ class LanguageModel:
     max_prompt: int
     max_answer: int
 
-    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+    def answer(self, questions: Sequence[Any]) -> list[Answer]:
         """Answers several prompts at once."""
         asks = [
             Ask(

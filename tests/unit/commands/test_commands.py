@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,7 +36,11 @@ def test_runs_are_listed(project: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_a_run_is_shown(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "latest", "--root", str(project)]) == 0
 
-    assert "[baseline-goto-201]" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "[baseline-goto-201]" in printed
+    assert printed.endswith(
+        "\nconsumed by all its sessions: 440 tokens, $0.00, 2 s of play in 2 plays\n"
+    )
 
 
 def test_an_episode_is_shown(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,5 +127,45 @@ def test_a_root_that_is_not_there_is_one_line(
 
     assert main(["learn", "--root", str(gone)]) == 4
 
-    assert f"argument --root: there is no directory {gone}; " in capsys.readouterr().err
+    line = f"invalid value for '--root': Directory '{gone}' does not exist; "
+    assert f"pytest_babyai learn: {line}" in capsys.readouterr().err
     assert not gone.exists()
+
+
+def test_runs_that_cannot_be_read_are_listed_as_such(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = project / RUNS_DIRECTORY / "20990101-000000-abcd"
+    damaged.mkdir()
+    (damaged / "manifest.json").write_text("{")
+
+    assert main(["runs", "--root", str(project)]) == 0
+
+    assert f"not readable: {damaged / 'manifest.json'}: not readable: " in capsys.readouterr().out
+
+
+def test_a_damaged_newest_run_is_named_and_no_older_one_is_shown(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = project / RUNS_DIRECTORY / "20990101-000000-abcd"
+    damaged.mkdir()
+    (damaged / "manifest.json").write_text("{")
+
+    assert main(["show", "latest", "--root", str(project)]) == 4
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"pytest_babyai show: {damaged / 'manifest.json'}: not readable")
+    assert "this is the newest run" in printed.err
+
+
+def test_the_command_that_init_prints_can_be_pasted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "it's my project"
+
+    assert main(["init", str(directory)]) == 0
+
+    command = shlex.split(capsys.readouterr().out.partition("now run: ")[2])
+    assert command == ["pytest", str(directory / "evals")]
+    assert (directory / "evals").is_dir()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -347,18 +346,13 @@ def test_a_baseline_with_nan_is_one_line(project: Project, pair: tuple[str, str]
     assert project.refusal("main", "latest") == f"{path}: NaN is no number of a baseline"
 
 
-def test_nan_in_a_run_is_no_number_and_decides_nothing(project: Project) -> None:
-    good = project.play(outcomes(5))
-    broken = outcomes(5)
-    assert isinstance(broken[0], EpisodeResult)
-    broken[0] = dataclasses.replace(broken[0], episode_return=math.nan)
+def test_nan_in_a_run_is_a_damaged_line(project: Project, pair: tuple[str, str]) -> None:
+    file = project.runs / pair[1] / "episodes.jsonl"
+    file.write_text(file.read_text().replace('"episode_return":0.0', '"episode_return":NaN', 1))
 
-    printed = project.compare(good, project.play(broken), "--fail=return<0, success<0")
+    printed = project.compare(*pair, "--fail=return<0, success<0", code=1).replace("\n  ", " ")
 
-    assert "inconclusive history:return<0: the value of history-goto-200 in this run is nan" in (
-        printed
-    )
-    assert "passed history:success<0" in printed
+    assert f"run {pair[1]}: 1 damaged line left out" in printed
 
 
 def test_seeds_that_do_not_overlap_are_one_line(project: Project) -> None:

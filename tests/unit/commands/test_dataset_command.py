@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_babyai.commands import dataset
+from pytest_babyai.commands import run_command
 from pytest_babyai.errors import SettingsError, UsageError
 from pytest_babyai.finetuning.failures import DatasetError
 from tests.unit.finetuning.finetuning_samples import make_project, play, record_run
@@ -30,10 +29,7 @@ def run(root: Path) -> str:
 
 
 def call(root: Path, *arguments: str) -> list[str]:
-    parser = argparse.ArgumentParser()
-    dataset.add(parser.add_subparsers())
-    chosen = parser.parse_args(["dataset", *arguments, f"--root={root}"])
-    return list(chosen.lines(chosen))
+    return list(run_command(["dataset", *arguments, f"--root={root}"]))
 
 
 def refusal(root: Path, *arguments: str, kind: type[UsageError] = SettingsError) -> str:
@@ -138,8 +134,7 @@ def test_templates_that_changed_are_told(root: Path, run: str) -> None:
 
 
 def test_the_help_names_every_option(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    with pytest.raises(SystemExit):
-        call(tmp_path, "--help")
+    call(tmp_path, "--help")
 
     said = capsys.readouterr().out
     for option in ("--where", "--output", "--val-fraction", "--force", "--store", "--root"):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_babyai.commands import dataset, finetune
+from pytest_babyai.commands import finetune, run_command
 from pytest_babyai.errors import CredentialsError, SettingsError, UsageError
 from pytest_babyai.finetuning.failures import DatasetError, FineTuningError
 from pytest_babyai.finetuning.launch import KEY_VARIABLE, REDIRECT_VARIABLE, check_model
@@ -58,12 +57,7 @@ def root(tmp_path: Path, collected: tuple[Path, str]) -> Path:
 
 
 def call(root: Path, *arguments: str) -> list[str]:
-    parser = argparse.ArgumentParser()
-    commands = parser.add_subparsers()
-    dataset.add(commands)
-    finetune.add(commands)
-    chosen = parser.parse_args([*arguments, f"--root={root}"])
-    return list(chosen.lines(chosen))
+    return list(run_command([*arguments, f"--root={root}"]))
 
 
 def refusal(root: Path, *arguments: str, kind: type[UsageError] = SettingsError) -> str:

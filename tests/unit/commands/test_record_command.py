@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_babyai.commands import record
+from pytest_babyai.commands import run_command
 from pytest_babyai.commands.record import Recorded
 from pytest_babyai.errors import JournalError, SettingsError
 from pytest_babyai.journal import RUNS_DIRECTORY, create_run
@@ -27,10 +26,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def call(project: Path, *options: str, run: str = "latest") -> list[str]:
-    parser = argparse.ArgumentParser()
-    record.add(parser.add_subparsers())
-    chosen = parser.parse_args(["record", run, "--root", str(project), *options])
-    return list(chosen.lines(chosen))
+    return list(run_command(["record", run, f"--root={project}", *options]))
 
 
 def test_a_run_has_to_be_sent_somewhere(project: Path) -> None:
@@ -39,7 +35,7 @@ def test_a_run_has_to_be_sent_somewhere(project: Path) -> None:
 
 
 def test_a_run_is_sent_to_one_store(project: Path) -> None:
-    with pytest.raises(SystemExit):
+    with pytest.raises(SettingsError, match=r"^--store and --gateway-url exclude each other"):
         call(project, "--store=s", "--gateway-url=http://localhost:3000")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import subprocess
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pytest_babyai.commands.store import add, serve_lines
+from pytest_babyai.commands import options_of
+from pytest_babyai.commands.store import serve_lines
 from pytest_babyai.gateway.store import EmbeddedStore
 from tests.unit.gateway.clickhouse_fakes import ask, need_chdb, wait_until_gone
 
@@ -21,12 +21,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = """\
-import argparse, sys
-from pytest_babyai.commands import store
-parser = argparse.ArgumentParser()
-store.add(parser.add_subparsers())
-chosen = parser.parse_args(["store", "--directory", sys.argv[1]])
-for line in chosen.lines(chosen):
+import sys
+from pytest_babyai.commands import run_command
+for line in run_command(["store", "--directory", sys.argv[1]]):
     print(line, flush=True)
 """
 
@@ -82,9 +79,7 @@ def test_ctrl_c_is_an_end_like_any_other() -> None:
 
 
 def test_the_defaults_are_those_of_a_run() -> None:
-    parser = argparse.ArgumentParser()
-    add(parser.add_subparsers())
-    chosen = parser.parse_args(["store"])
+    chosen = options_of(["store"])
     assert (chosen.directory, chosen.port) == (Path(".babyai/store"), 0)
 
 

@@ -34,10 +34,10 @@ from pytest_babyai.journal import (
     describe_session,
     open_run,
 )
+from pytest_babyai.playing.rollout import RolloutOptions, run_episode
 from pytest_babyai.project import create_project
 from pytest_babyai.records import AnswerStatus, EpisodeResult, EpisodeSpec, Usage
-from pytest_babyai.rollout import RolloutOptions, run_episode
-from tests.unit.rollout_fakes import FakeEnvironment
+from tests.unit.playing.rollout_fakes import FakeEnvironment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

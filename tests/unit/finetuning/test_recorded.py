@@ -19,8 +19,8 @@ from pytest_babyai.gateway.client import import_tensorzero
 from pytest_babyai.gateway.configuration import ACT_FUNCTION, read_configuration
 from pytest_babyai.gateway.inference import NO_CACHE, InferenceRequest
 from pytest_babyai.gateway.wire import inference_arguments
+from pytest_babyai.playing.rollout import RolloutOptions, run_episode
 from pytest_babyai.records import AnswerStatus, EpisodeSpec
-from pytest_babyai.rollout import RolloutOptions, run_episode
 from tests.unit.finetuning.finetuning_samples import (
     VARIANT,
     ScriptedModel,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 from contextlib import closing
 from types import SimpleNamespace
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from pytest_babyai.commands import dataset, finetune
+from pytest_babyai.commands import run_command
 from pytest_babyai.errors import SettingsError
 from pytest_babyai.finetuning.clients import OpenClient, embedded_client
 from pytest_babyai.finetuning.conditions import parse_conditions
@@ -24,8 +23,8 @@ from pytest_babyai.gateway.client import open_gateway
 from pytest_babyai.gateway.store import EmbeddedStore
 from pytest_babyai.gateway.store_queries import ClickHouseStore
 from pytest_babyai.offline import OfflineServer
+from pytest_babyai.playing.rollout import RolloutOptions, run_episode
 from pytest_babyai.records import AnswerStatus, EpisodeResult, EpisodeSpec
-from pytest_babyai.rollout import RolloutOptions, run_episode
 from tests.patience import until_answered
 from tests.unit.finetuning.finetuning_samples import (
     VARIANT,
@@ -181,12 +180,7 @@ def test_an_unknown_variant_is_answered_with_the_nearest(played: Recorded) -> No
 
 
 def call(*arguments: str) -> list[str]:
-    parser = argparse.ArgumentParser()
-    commands = parser.add_subparsers()
-    dataset.add(commands)
-    finetune.add(commands)
-    chosen = parser.parse_args(arguments)
-    return list(chosen.lines(chosen))
+    return list(run_command(arguments))
 
 
 def test_the_commands_read_a_store(

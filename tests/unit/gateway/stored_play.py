@@ -8,10 +8,10 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 from pytest_babyai.gateway.feedback import METRICS
+from pytest_babyai.playing.rollout import RolloutOptions, run_episode
 from pytest_babyai.records import EpisodeResult, EpisodeSpec
-from pytest_babyai.rollout import RolloutOptions, run_episode
 from tests.unit.gateway.gateway_fakes import edit
-from tests.unit.rollout_fakes import FakeEnvironment
+from tests.unit.playing.rollout_fakes import FakeEnvironment
 
 if TYPE_CHECKING:
     from pathlib import Path

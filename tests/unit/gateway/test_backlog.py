@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pytest_babyai.errors import GatewayError
 from pytest_babyai.gateway.backlog import WriteBacklog
 from pytest_babyai.retries import Clock
-from tests.unit.rollout_fakes import FakeClock
-from tests.unit.virtual_time import loop_time_s, run_virtually
+from tests.unit.playing.rollout_fakes import FakeClock
+from tests.unit.playing.virtual_time import loop_time_s, run_virtually
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import signal
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_babyai.commands import record
+from pytest_babyai.commands import run_command
 from pytest_babyai.gateway.client import open_gateway
 from pytest_babyai.gateway.feedback import METRICS, FeedbackQueue, feedback_of
 from pytest_babyai.gateway.store import EmbeddedStore
@@ -100,8 +99,4 @@ async def wait_for_rows(queries: ClickHouseStore, outcome: EpisodeResult) -> Non
 
 
 def call_record(root: Path) -> list[str]:
-    parser = argparse.ArgumentParser()
-    record.add(parser.add_subparsers())
-    store = root / "store"
-    chosen = parser.parse_args(["record", "latest", f"--store={store}", f"--root={root}"])
-    return list(chosen.lines(chosen))
+    return list(run_command(["record", "latest", f"--store={root / 'store'}", f"--root={root}"]))

@@ -23,12 +23,12 @@ from pytest_babyai.gateway.workflow_evaluations import (
     WorkflowEvaluations,
 )
 from pytest_babyai.journal.feedback_log import FeedbackLog
+from pytest_babyai.playing.rollout import run_episode
 from pytest_babyai.records import EpisodeResult, EpisodeSpec, Usage
-from pytest_babyai.rollout import run_episode
 from tests.patience import until_answered
 from tests.unit.gateway.gateway_fakes import FakeProvider, configuration_of
 from tests.unit.gateway.stored_play import play, rows_of, with_prices_and_metrics
-from tests.unit.rollout_fakes import FakeEnvironment
+from tests.unit.playing.rollout_fakes import FakeEnvironment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

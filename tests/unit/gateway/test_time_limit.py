@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from pytest_babyai.gateway.time_limit import TimeLimit
-from tests.unit.virtual_time import loop_time_s, run_virtually
+from tests.unit.playing.virtual_time import loop_time_s, run_virtually
 
 
 def test_a_call_in_time_gives_its_result() -> None:

@@ -15,7 +15,7 @@ from pytest_babyai.journal import (
     Session,
     VariantDefinition,
 )
-from pytest_babyai.journal.files import DiskFile
+from pytest_babyai.journal.files import AppendFile
 from pytest_babyai.records import (
     AnswerStatus,
     EpisodeFailure,
@@ -131,7 +131,7 @@ def manifest(**changes: Any) -> Manifest:
     return Manifest(**fields | changes)
 
 
-class FullDisk(DiskFile):
+class FullDisk(AppendFile):
     """A file on a disk with room for so many bytes; what does not fit goes in partly."""
 
     def __init__(self, path: Path, room: int) -> None:

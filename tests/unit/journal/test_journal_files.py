@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_babyai.errors import JournalError
-from pytest_babyai.journal.files import RunLock, is_locked, replace_file, unfinished_tail
+from pytest_babyai.journal.files import RunLock, is_locked, replace_file, size_of_whole_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,16 +29,12 @@ sys.stdin.read()
 
 @given(st.binary(max_size=50), st.sampled_from([0, 1, 65_534, 65_535, 65_536, 140_000]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_tail_is_what_follows_the_last_newline(
-    tmp_path: Path, content: bytes, num_more: int
-) -> None:
+def test_whole_lines_end_at_the_last_newline(tmp_path: Path, content: bytes, num_more: int) -> None:
     whole = content + b"x" * num_more
     (tmp_path / "f").write_bytes(whole)
 
-    size, tail = unfinished_tail(tmp_path / "f")
-
-    assert tail == whole.rsplit(b"\n", 1)[-1]
-    assert size == len(whole) - len(tail)
+    tail = whole.rsplit(b"\n", 1)[-1]
+    assert size_of_whole_lines(tmp_path / "f") == len(whole) - len(tail)
 
 
 def test_a_replaced_file_leaves_nothing_else(tmp_path: Path) -> None:
@@ -91,3 +88,13 @@ def test_a_killed_process_locks_nothing(tmp_path: Path) -> None:
 
 def test_a_directory_without_a_lock_file_is_not_locked(tmp_path: Path) -> None:
     assert not is_locked(tmp_path)
+
+
+def test_many_that_only_look_do_not_take_one_another_for_the_writer(tmp_path: Path) -> None:
+    RunLock(tmp_path).release()
+    (tmp_path / "lock").touch()
+
+    with ThreadPoolExecutor(2) as threads:
+        seen = list(threads.map(lambda _: is_locked(tmp_path), range(50)))
+
+    assert not any(seen)

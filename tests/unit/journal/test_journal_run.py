@@ -23,14 +23,15 @@ from pytest_babyai.journal import (
     resume_run,
     run,
 )
-from pytest_babyai.journal.run_ids import RUN_ID, next_run_id
+from pytest_babyai.journal.read import RUN_ID
+from pytest_babyai.journal.run import next_run_id
 from tests.unit.journal.journal_samples import RECORDING, FullDisk, entry, manifest, session
 
 if TYPE_CHECKING:
     import random
     from pathlib import Path
 
-    from pytest_babyai.journal.files import DiskFile
+    from pytest_babyai.journal.files import AppendFile
 
 NOON = dt.datetime(2026, 11, 23, 12, 0, 0, tzinfo=dt.timezone.utc)
 
@@ -279,7 +280,7 @@ def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_opened_frees_the_run(tmp_path: Path) -> None:
-    def refuse(path: Path) -> DiskFile:
+    def refuse(path: Path) -> AppendFile:
         raise PermissionError(13, "Permission denied", str(path))
 
     refused = dataclasses.replace(RECORDING, open_file=refuse)

@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_babyai.errors import JournalError
-from pytest_babyai.journal.files import DiskFile
-from pytest_babyai.journal.writer import GroupWriter
+from pytest_babyai.journal.files import AppendFile, GroupWriter
 from tests.unit.journal.journal_samples import FullDisk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pytest_babyai.journal.files import AppendFile
 
-
-class SlowDisk:
+class SlowDisk(AppendFile):
     """Holds every sync until it is let go, and counts them."""
 
     def __init__(self) -> None:
@@ -84,7 +81,7 @@ def test_lines_that_come_while_the_disk_is_busy_share_one_sync(tmp_path: Path) -
 
 def test_threads_lose_and_mix_nothing(tmp_path: Path) -> None:
     path = tmp_path / "f"
-    writer = writer_on(path, DiskFile(path))
+    writer = writer_on(path, AppendFile(path))
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda n: writer.append(line(n)), range(400)))
@@ -236,7 +233,7 @@ def test_after_a_failed_sync_nothing_is_written(tmp_path: Path) -> None:
 
 def test_a_line_that_cannot_be_made_fails_alone(tmp_path: Path) -> None:
     path = tmp_path / "f"
-    writer = writer_on(path, DiskFile(path))
+    writer = writer_on(path, AppendFile(path))
 
     def bad() -> bytes:
         raise TypeError("no such type in JSON")
@@ -263,7 +260,7 @@ def test_a_file_that_breaks_in_an_unforeseen_way_leaves_nobody_waiting(tmp_path:
 
 def test_a_closed_writer_refuses(tmp_path: Path) -> None:
     path = tmp_path / "f"
-    writer = writer_on(path, DiskFile(path))
+    writer = writer_on(path, AppendFile(path))
     writer.close()
 
     with pytest.raises(JournalError, match="closed"):

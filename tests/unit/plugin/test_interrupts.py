@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_babyai.plugin.interrupts import drop_unknown_lines
+from pytest_babyai.plugin.loop import drop_unknown_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -74,7 +74,7 @@ def test_seeds_read_numbers_and_ranges(raw: object, parsed: tuple[int, ...]) -> 
 
 
 @pytest.mark.parametrize(
-    "raw", ["", "202-200", "a", "-3", [], [-1], [True], True, None, [1.5]], ids=repr
+    "raw", ["", "202-200", "202-200,5", "a", "-3", [], [-1], [True], True, None, [1.5]], ids=repr
 )
 def test_seeds_refuse_everything_else(raw: object) -> None:
     with pytest.raises(ValueError, match="whole numbers and ranges"):
@@ -86,6 +86,18 @@ def test_seeds_survive_the_way_through_text(numbers: list[int]) -> None:
     text = ",".join(map(str, numbers))
 
     assert values.seeds(text) == tuple(dict.fromkeys(numbers)) == values.seeds(numbers)
+
+
+@pytest.mark.parametrize(
+    "raw", ["1-100000000000", range(10**11), [range(1, 10**11)], "1" * 39, 10**40], ids=str
+)
+def test_seeds_without_end_are_refused(raw: object) -> None:
+    with pytest.raises(ValueError, match="at most 100,000 seeds"):
+        values.seeds(raw)
+
+
+def test_large_seeds_are_seeds() -> None:
+    assert values.seeds(f"{2**70}") == (2**70,)
 
 
 def test_path_expands_the_home_directory() -> None:
