@@ -46,6 +46,7 @@ class ControllerHooks:
         self._is_marked = False
         self._items: list[pytest.Item] | None = None
         self._is_collecting = False
+        self._is_counted = False
         self._num_errors = 0
         self._session: pytest.Session | None = None
 
@@ -107,6 +108,13 @@ class ControllerHooks:
         if self._is_collecting:
             items[:] = [each for each in items if _is_ours(each)]
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self) -> None:
+        """Counts the controller's own items too, as xdist counts those of its workers alone."""
+        if self._items and self._session is not None and not self._is_counted:
+            self._is_counted = True
+            self._session.testscollected += len(self._items)
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Runs the controller's own items, once the workers are done."""
@@ -115,7 +123,6 @@ class ControllerHooks:
             errors = "error" if self._num_errors == 1 else "errors"
             raise session.Interrupted(f"{self._num_errors} {errors} during collection")
         if self._items:
-            session.testscollected += len(self._items)
             if session.testsfailed and session.shouldfail:
                 raise session.Failed(session.shouldfail)
             self._loop.run_items(session, self._items)
