@@ -80,8 +80,8 @@ def play(  # noqa: PLR0913 - what the command offers, and the terminal
         UsageError: There is no such task or variant, or the episode cannot be kept.
     """
     from pytest_babyai.environment import environment_factory, resolve_task
-    from pytest_babyai.records import EpisodeResult, EpisodeSpec
     from pytest_babyai.playing.rollout import RolloutOptions, run_episode
+    from pytest_babyai.records import EpisodeResult, EpisodeSpec
 
     spec = EpisodeSpec(HUMAN, resolve_task(task), seed)
     definition = _definition(root, variant)

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 @click.argument("nodeid", metavar="[NODEID]", required=False)
 @click.option("-v", "--verbose", is_flag=True, help="show whole texts")
 @click.option("--prompts", is_flag=True, help="show the messages of every step as they were sent")
-@click.option(
-    "--store", type=PATH, metavar="DIR", help="with --prompts: take them from this store"
-)
+@click.option("--store", type=PATH, metavar="DIR", help="with --prompts: take them from this store")
 @root_option
 @with_options
 def command(chosen: SimpleNamespace) -> Iterator[str]:

@@ -37,9 +37,7 @@ class SummaryHooks:
         if not (tally.episodes or may_go_on):
             return
         verbosity = terminalreporter.verbosity
-        summary = self._state.summary(
-            interrupted=is_interrupted, with_trajectories=verbosity > 0
-        )
+        summary = self._state.summary(interrupted=is_interrupted, with_trajectories=verbosity > 0)
         if tally.episodes:
             self._print_tables(terminalreporter, summary)
         for text in self._journal_lines(summary.report):
