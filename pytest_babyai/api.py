@@ -103,7 +103,6 @@ def _prepare(root: str | Path | None, settings: dict[str, Any]) -> tuple[Setup, 
     return setup, setup.run_spec(
         nodeids,
         root=directory,
-        variants=frozenset(setup.variants(chosen)),
         command_line=["pytest_babyai.play", *map(str, sorted(settings))],
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_babyai.errors import SettingsError
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 CONFIG = "config"
 EVALS = "evals"
+BASELINES = "baselines"
 PYTEST_FILES = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
 PYTEST_INI = "[pytest]\nasyncio_default_fixture_loop_scope = function\n"
 TENSORZERO_FILE = "tensorzero.toml"
@@ -31,59 +32,97 @@ def packaged(directory: str) -> Path:
 def find_config(
     chosen: Path | None, places: Iterable[Path], *, option: str = "--babyai-config"
 ) -> Path:
-    """Finds the configuration directory.
+    """Finds the TensorZero configuration.
 
     Args:
-        chosen: The directory that the user named, None for a search.
-        places: Directories whose ``config`` is tried, in order, before the packaged one.
+        chosen: What the user named: a directory, a file or a glob; None for a search.
+        places: Directories whose ``config`` is taken, the first that has one. The packaged one
+            stands in where none has.
         option: Where the user named it, for error lines.
 
+    Returns:
+        A directory with ``tensorzero.toml``, a file, or a glob.
+
     Raises:
-        SettingsError: The chosen directory holds no TensorZero configuration.
+        SettingsError: The directory holds no TensorZero configuration, or there is none.
     """
     if chosen is None:
-        candidates = [place / CONFIG for place in places]
-        return next(filter(_is_config, candidates), packaged(CONFIG))
-    if not chosen.is_dir():
-        raise SettingsError(f"{option}: there is no directory {chosen}")
-    if not _is_config(chosen):
-        raise SettingsError(f"{option}: {chosen} holds no {TENSORZERO_FILE}")
+        found = next((place / CONFIG for place in places if _keeps_config(place)), None)
+        if found is None:
+            return packaged(CONFIG)
+        if not _is_config(found):
+            raise SettingsError(
+                f"{found} holds no {TENSORZERO_FILE}; write one (python -m pytest_babyai init), "
+                f"or name the configuration: {option or '--babyai-config'}=PATH"
+            )
+        return found
+    if chosen.is_dir():
+        if not _is_config(chosen):
+            raise SettingsError(
+                f"{option}: {chosen} holds no {TENSORZERO_FILE}; name a file or a glob, "
+                f"such as {chosen}/**/*.toml"
+            )
+    elif not chosen.exists() and set("*?[{").isdisjoint(str(chosen)):
+        kind = "file" if chosen.suffix else "directory"
+        raise SettingsError(f"{option}: there is no {kind} {chosen}")
     return chosen
+
+
+def _keeps_config(place: Path) -> bool:
+    # `--babyai-save` puts baselines there, also where the packaged configuration plays.
+    directory = place / CONFIG
+    return directory.is_dir() and any(each.name != BASELINES for each in directory.iterdir())
 
 
 def _is_config(directory: Path) -> bool:
     return (directory / TENSORZERO_FILE).is_file()
 
 
-def create_project(target: Path) -> list[Path]:
-    """Copies the packaged configuration and evaluation suite, and overwrites nothing.
+class CreatedProject(NamedTuple):
+    """What `create_project` did.
 
-    A directory without any configuration of pytest's gets a ``pytest.ini`` as well, which makes it
-    the root of the project.
+    Attributes:
+        written: The files that were missing, and now are there.
+        left: What was there, and stays as it is.
+    """
 
-    Returns:
-        The files written.
+    written: list[Path]
+    left: list[Path]
+
+
+def create_project(target: Path) -> CreatedProject:
+    """Copies what is missing of the packaged configuration and evaluation suite.
+
+    A ``config`` with another ``tensorzero.toml`` is a project of its own, whose prompts and
+    settings are none of the package's: it is left whole. A directory without any configuration of
+    pytest's gets a ``pytest.ini`` as well, which makes it the root of the project.
 
     Raises:
-        SettingsError: A file to be written exists already, or the target cannot be written.
+        SettingsError: The target cannot be written, or a directory stands where a file is to be.
     """
+    directories = [EVALS] if _has_own_config(target) else [CONFIG, EVALS]
     copies = [
         (source, target / directory / source.relative_to(packaged(directory)))
-        for directory in (CONFIG, EVALS)
+        for directory in directories
         for source in sorted(packaged(directory).rglob("*"))
         if source.is_file() and "__pycache__" not in source.parts
     ]
-    present = [destination for _, destination in copies if destination.exists()]
-    if present:
-        raise SettingsError(f"{present[0]} exists already; nothing was written")
+    left = [target / CONFIG] if CONFIG not in directories else []
+    left += [destination for _, destination in copies if destination.exists()]
+    missing = [copy for copy in copies if not copy[1].exists()]
     try:
-        for source, destination in copies:
+        for source, destination in missing:
             destination.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, destination)
-        written = [destination for _, destination in copies]
+        written = [destination for _, destination in missing]
         if not any((target / name).exists() for name in PYTEST_FILES):
             written.append(target / PYTEST_FILES[0])
             written[-1].write_text(PYTEST_INI, encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"{error.filename}: {error.strerror}") from None
-    return written
+    return CreatedProject(written, left)
+
+
+def _has_own_config(target: Path) -> bool:
+    file = target / CONFIG / TENSORZERO_FILE
+    return file.is_file() and file.read_bytes() != (packaged(CONFIG) / TENSORZERO_FILE).read_bytes()

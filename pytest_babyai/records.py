@@ -97,6 +97,8 @@ class AnswerStatus(str, enum.Enum):
     """It parsed, yet named no known action; "go forward" was executed."""
     UNPARSABLE = "unparsable"
     """It did not parse; "go forward" was executed."""
+    CUT_OFF = "cut_off"
+    """It reached the limit of tokens before it named an action; "go forward" was executed."""
     FALLBACK = "fallback"
     """No answer came, and the user asked for a random legal action instead."""
 
@@ -162,6 +164,7 @@ class EpisodeResult:
         steps: The trajectory.
         layout_fingerprint: Hash of the level and its mission, None if the environment gave none.
         num_cached: Steps whose answer came from a cache.
+        models: The models that answered, as their providers name them, the first one first.
     """
 
     spec: EpisodeSpec
@@ -182,6 +185,7 @@ class EpisodeResult:
     steps: tuple[Step, ...] = ()
     layout_fingerprint: str | None = None
     num_cached: int = 0
+    models: tuple[str, ...] = ()
 
     @property
     def success(self) -> bool:
@@ -278,6 +282,7 @@ def outcome_from_record(record: dict[str, Any]) -> EpisodeOutcome:
     if kind == "failure":
         return EpisodeFailure(**fields)
     fields["failed_candidates"] = tuple(fields["failed_candidates"])
+    fields["models"] = tuple(fields.get("models", ()))
     return EpisodeResult(**fields)
 
 

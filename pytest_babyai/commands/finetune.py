@@ -208,7 +208,7 @@ def _model(chosen: SimpleNamespace) -> str:
     if chosen.model is not None:
         return str(chosen.model)
     settings = resolve([read_settings_file(config_dir_of(chosen) / SETTINGS_FILE)])
-    if settings.model not in {"offline", "offline_human"}:
+    if settings.model not in {None, "offline", "offline_human"}:
         raise SettingsError(
             "--model: name the model to fine-tune, such as gpt-4.1-nano-2025-04-14 or "
             f"{OFFLINE_MODEL}"

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 @click.argument("directory", default=Path(), type=click.Path(path_type=Path))
 def command(directory: Path) -> Iterator[str]:
     """Yields how many files were written, and what to type next."""
-    written = create_project(directory)
-    suite = shlex.quote(str(directory / "evals"))
-    yield f"{len(written)} files written; now run: pytest {suite}"
+    created = create_project(directory)
+    if created.left:
+        others = len(created.left) - 1
+        rest = f" and {others} more file{'s' if others > 1 else ''}" if others else ""
+        yield f"left as it is: {created.left[0]}{rest}"
+    written = f"{len(created.written)} files written" if created.written else "nothing was missing"
+    yield f"{written}; now run: pytest {shlex.quote(str(directory / 'evals'))}"

@@ -282,4 +282,4 @@ def _project_model(root: Path) -> str:
     from pytest_babyai.settings.sources import SETTINGS_FILE, read_settings_file, resolve
 
     settings = resolve([read_settings_file(find_config(None, [root]) / SETTINGS_FILE)])
-    return HUMAN_MODEL if settings.model == "offline" else settings.model
+    return HUMAN_MODEL if settings.model in {None, "offline"} else settings.model or ""

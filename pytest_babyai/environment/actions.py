@@ -80,22 +80,34 @@ ACTIONS: dict[str, Callable[[World], Item | None]] = {
 """What each action does, in the order of minigrid's action numbers; returns the item it moved."""
 
 _MEANINGS = {
-    "turn left": "face the direction to your left, without moving",
-    "turn right": "face the direction to your right, without moving",
-    "go forward": "move one step in the direction you face, if nothing stands there",
-    "pick up": "take the object right in front of you, if your hands are empty",
-    "drop": "put what you carry on the free cell in front of you",
-    "toggle": "open or close the door in front of you; a locked door needs the key of its color",
+    "turn left": "turn to the left",
+    "turn right": "turn to the right",
+    "go forward": "take one step forward",
+    "pick up": "pick up the object below you",
+    "drop": "drop the object that you are holding",
+    "toggle": "manipulate the object in front of you",
 }
+
+_PROMPT = """\
+You are an agent playing a simple navigation game. Your goal is to {mission}. The following are \
+the possible actions you can take in the game, followed by a short description of each action:
+
+{actions}.
+
+In a moment I will present you an observation.
+
+Tips:
+- Once the desired object you want to interact or pickup in front of you, you can use the \
+'toggle' action to interact with it.
+- It doesn't make sense to repeat the same action over and over if the observation doesn't change.
+
+PLAY!"""
 
 
 def instruction_prompt(mission: str) -> str:
-    """Returns a system prompt that names the goal and explains every action."""
-    lines = [
-        f"You control an agent in a grid world. Your task: {mission}.",
-        "Each turn you are told what the agent sees, and you answer with one action:",
-        *(f"- {name}: {meaning}" for name, meaning in _MEANINGS.items()),
-        "Objects can only be used from the neighboring cell, when you face them.",
-        "If an action changed nothing, try a different one.",
-    ]
-    return "\n".join(lines)
+    """Returns the system prompt of BALROG (Paglieri et al., 2024, MIT licence) for a mission.
+
+    It is part of the benchmark: an agent that is given another text plays another one.
+    """
+    actions = ",\n".join(f"{name}: {meaning}" for name, meaning in _MEANINGS.items())
+    return _PROMPT.format(mission=mission, actions=actions)

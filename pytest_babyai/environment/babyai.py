@@ -12,12 +12,15 @@ from pytest_babyai.environment.contract import (
     long_name,
     read_num_dists,
     resolve_task,
+    text_action,
 )
 from pytest_babyai.environment.observation import describe
 from pytest_babyai.environment.world import Event, MissionProgress, World
 from pytest_babyai.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
+    from enum import Enum
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -100,8 +103,13 @@ class BabyAIEnvironment:
         """The action that stands in for a candidate that names none."""
         return DEFAULT_ACTION
 
-    def reset(self, *, seed: int | None = None) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode; see `Environment.reset`."""
+    def reset(
+        self,
+        *,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,  # noqa: ARG002 - Gymnasium's
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode; see `Environment.reset`. Gymnasium's options change nothing."""
         # minigrid costs 120 ms to import, so that only those who play pay for it
         from pytest_babyai.environment import levels
 
@@ -127,9 +135,9 @@ class BabyAIEnvironment:
         self.failed_candidates.append(candidate)
         return DEFAULT_ACTION
 
-    def get_text_action(self, action: int) -> str:
+    def get_text_action(self, action: int | Enum) -> str:
         """Returns the name of one of minigrid's action numbers."""
-        return self.language_action_space[action]
+        return text_action(self.language_action_space, action)
 
     def get_instruction_prompt(self, instructions: str | None = None) -> str:
         """Returns a system prompt that explains task and actions; see `Environment`."""

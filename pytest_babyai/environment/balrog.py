@@ -8,6 +8,10 @@ of minigrid, prints to stdout what its level generator rejects, and draws a pict
 from __future__ import annotations
 
 import importlib
+import io
+import sys
+import warnings
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_babyai.environment.contract import (
@@ -17,11 +21,12 @@ from pytest_babyai.environment.contract import (
     long_name,
     read_num_dists,
     resolve_task,
+    text_action,
 )
 from pytest_babyai.errors import EnvironmentUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -30,6 +35,10 @@ if TYPE_CHECKING:
 
 BALROG_URL = "https://github.com/balrog-ai/BALROG"
 _INSTALL = f"install the benchmark with: pip install git+{BALROG_URL}"
+_DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless"}
+"""What installs a module of another name."""
+
+_ANY_WARNING = r"(?s).*"
 _DOOR_STATES = ("open", "closed", "locked")
 
 
@@ -54,12 +63,16 @@ def make_balrog_env(
     shows_image = check_render_mode(render_mode) is not None
     make = load_balrog()
     try:
-        inner = make("babyai", task_name, balrog_config, render_mode="rgb_array")
+        with _unwarned():
+            inner = make("babyai", task_name, balrog_config, render_mode="rgb_array")
+    except ModuleNotFoundError as error:
+        raise EnvironmentUnavailableError(_missing(error)) from error
     except Exception as error:  # its many dependencies fail in many ways
         raise EnvironmentUnavailableError(
             f"BALROG cannot make {task_name}: {_one_line(error)};"
             f" it needs its own fork of minigrid; {_INSTALL}"
         ) from error
+    _silence_modules()
     return BalrogEnvironment(inner, shows_image=shows_image)
 
 
@@ -70,7 +83,8 @@ def load_balrog() -> Callable[..., Any]:
         EnvironmentUnavailableError: BALROG is not installed, or something that it needs is not.
     """
     try:
-        module = importlib.import_module("balrog.environments")
+        with _unwarned(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            module = importlib.import_module("balrog.environments")
         make: Callable[..., Any] = module.make_env
     except ModuleNotFoundError as error:
         raise EnvironmentUnavailableError(_missing(error)) from error
@@ -89,7 +103,37 @@ def _missing(error: ModuleNotFoundError) -> str:
             "the installed 'balrog' is an unrelated package from PyPI, not the benchmark;"
             f" uninstall it, then {_INSTALL}"
         )
-    return f"BALROG is installed without {error.name!r}, which it needs; {_INSTALL}"
+    package = str(error.name).partition(".")[0]
+    own = f"pip install {_DISTRIBUTIONS.get(package, package)}"
+    return f"BALROG is installed without {error.name!r}, which it needs: {own}; or {_INSTALL}"
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Ignores warnings, which a project may have made errors; they are not the user's to mend.
+
+    `warnings.catch_warnings` would put back filters that another thread has changed meanwhile.
+    """
+    warnings.filterwarnings("ignore", message=_ANY_WARNING)
+    changed = warnings.filters
+    entry = changed[0]
+    try:
+        yield
+    finally:
+        for filters in (changed, warnings.filters):
+            with suppress(ValueError):
+                filters.remove(entry)  # type: ignore[attr-defined]
+
+
+def _silence_modules() -> None:
+    """Takes ``print`` from BALROG's modules and its minigrid's, which tell each rejected level."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in {"balrog", "minigrid"}:
+            vars(module).setdefault("print", _say_nothing)
+
+
+def _say_nothing(*_: Any, **__: Any) -> None:
+    pass
 
 
 def _one_line(error: Exception) -> str:
@@ -159,9 +203,12 @@ class BalrogEnvironment:
         """The action that stands in for a candidate that names none."""
         return str(self._language_env.default_action)
 
-    def reset(self, *, seed: int | None = None) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode; see `Environment.reset`."""
-        observation, info = self._inner.reset(seed=check_seed(seed))
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode; see `Environment.reset`. Gymnasium's options change nothing."""
+        with _unwarned():
+            observation, info = self._inner.reset(seed=check_seed(seed), options=options)
         self._inner.failed_candidates = []
         self._fingerprint = fingerprint(self._snapshot(), observation["mission"])
         return self._observe(observation), info
@@ -169,7 +216,8 @@ class BalrogEnvironment:
     def step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Takes an action; see `Environment.step`."""
         self._require_episode()
-        observation, reward, terminated, truncated, info = self._inner.step(action)
+        with _unwarned():
+            observation, reward, terminated, truncated, info = self._inner.step(action)
         return self._observe(observation), float(reward), terminated, truncated, info
 
     def check_action_validity(self, candidate: str) -> str:
@@ -178,7 +226,7 @@ class BalrogEnvironment:
 
     def get_text_action(self, action: int) -> str:
         """Returns the name of one of minigrid's action numbers."""
-        return self.language_action_space[action]
+        return text_action(self.language_action_space, action)
 
     def get_instruction_prompt(self, instructions: str | None = None) -> str:
         """Returns BALROG's system prompt for a goal, None for the current mission."""

@@ -133,11 +133,15 @@ class Environment(Protocol):
         ...
 
     def get_text_action(self, action: int) -> str:
-        """Returns the name of one of minigrid's action numbers."""
+        """Returns the name of one of minigrid's action numbers, or of a member of its enumeration.
+
+        Raises:
+            ValueError: There is no such action.
+        """
         ...
 
     def get_instruction_prompt(self, instructions: str | None = None) -> str:
-        """Returns a system prompt that explains task and actions.
+        """Returns BALROG's system prompt, which explains task and actions.
 
         Args:
             instructions: The goal to name; None names the current mission.
@@ -236,6 +240,18 @@ def check_num_dists(value: Any, source: str) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_NUM_DISTS:
         return value
     raise SettingsError(f"{source}: expected an integer from 0 to {MAX_NUM_DISTS}, found {value!r}")
+
+
+def text_action(names: list[str], action: Any) -> str:
+    """Returns the name of an action given by its number; see `Environment.get_text_action`.
+
+    Raises:
+        ValueError: There is no such action.
+    """
+    number = getattr(action, "value", action)
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(names):
+        raise ValueError(f"action: expected a number from 0 to {len(names) - 1}, found {action!r}")
+    return names[number]
 
 
 def check_seed(seed: int | None) -> int | None:

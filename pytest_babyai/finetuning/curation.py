@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 DROPPED_STATUS: Final = {
     AnswerStatus.UNPARSABLE: "answer did not parse",
     AnswerStatus.UNKNOWN_ACTION: "answer named no known action",
+    AnswerStatus.CUT_OFF: "answer was cut off",
     AnswerStatus.FALLBACK: "random fallback action",
 }
 NO_SCORE: Final = "infrastructure failure"

@@ -104,7 +104,7 @@ def _configuration(provider: Provider) -> GatewayConfiguration:
         "provider_types": {"openai": {"defaults": {"api_key_location": location}}},
         "functions": {ACT_FUNCTION: {"type": "json", "variants": {_AS_RECORDED: variant}}},
     }
-    return GatewayConfiguration(Path(), Path(), "", {}, (KEY_VARIABLE,), tree)
+    return GatewayConfiguration(Path(), Path(), {}, (KEY_VARIABLE,), tree)
 
 
 def _rendered(opened: OpenClient, chats: Sequence[Chat]) -> list[Any]:

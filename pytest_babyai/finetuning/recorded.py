@@ -104,6 +104,9 @@ def _steps(entry: Entry, result: EpisodeResult) -> Iterator[RecordedStep[PlayedS
             mission=result.mission,
             observation=step.observation,
             history=history.steps(),
+            step=history.num_steps + 1,
+            max_steps=result.max_steps,
+            last_answer=history.last_answer,
         )
         is_answer = step.status is not AnswerStatus.FALLBACK
         yield RecordedStep(

@@ -39,6 +39,7 @@ class ChatRenderer:
 
     def __init__(self, configuration: GatewayConfiguration, variant: str) -> None:
         self._variant = variant
+        self._function = configuration.function
         self._paths = _template_paths(configuration, variant)
         self._environment = _environment(configuration, self._paths)
 
@@ -48,7 +49,8 @@ class ChatRenderer:
         Raises:
             ConfigurationError: A template cannot be rendered with the arguments.
         """
-        message = inference_arguments(request, NO_CACHE)["input"]["messages"][0]
+        told = inference_arguments(request, NO_CACHE, self._function)
+        message = told["input"]["messages"][0]
         arguments = message["content"][0]["arguments"]
         return Chat(self._system, self._render("user", arguments), answer)
 

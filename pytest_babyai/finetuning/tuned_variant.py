@@ -16,12 +16,12 @@ from pytest_babyai.gateway.configuration import (
     CONFIGURATION_FILE,
     FINE_TUNED_MODEL,
 )
-from pytest_babyai.gateway.toml_files import TomlFile, dotted_lines, read_toml, tables
+from pytest_babyai.gateway.toml_files import TomlFile, read_toml, tables, to_toml
 from pytest_babyai.journal import installed_versions
 from pytest_babyai.journal.files import replace_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from pytest_babyai.environment import Environment
     from pytest_babyai.finetuning.card import DataCard
@@ -86,9 +86,8 @@ class TunedVariantFiles:
             FineTuningError: They cannot be written.
             ConfigurationError: The parent variant is no longer declared.
         """
-        text = _COMMENT + "".join(
-            f"{line}\n" for line in _toml_lines(record, self._parent(record.request.card.variant))
-        )
+        parent = self._parent(record.request.card.variant)
+        text = f"{_COMMENT}\n{to_toml(_tree(record, parent))}"
         manifest = json.dumps(_manifest(record), indent=2, ensure_ascii=False) + "\n"
         try:
             self.toml.parent.mkdir(parents=True, exist_ok=True)
@@ -142,17 +141,20 @@ def _only_variant(tree: Tree, name: str) -> Tree:
     return {"functions": {ACT_FUNCTION: {"variants": {name: table}}}}
 
 
-def _toml_lines(record: JobRecord, parent: Tree) -> Iterator[str]:
+def _tree(record: JobRecord, parent: Tree) -> Tree:
     provider = record.request.provider
-    yield ""
-    yield from dotted_lines(("models", FINE_TUNED_MODEL), {"routing": [provider]})
-    yield "timeouts.non_streaming.total_ms = 60_000"
-    yield ""
-    table = {**_PROVIDERS[provider], "model_name": record.fine_tuned_model}
-    yield from dotted_lines(("models", FINE_TUNED_MODEL, "providers", provider), table)
-    yield ""
-    place = ("functions", ACT_FUNCTION, "variants", record.request.variant)
-    yield from dotted_lines(place, {**parent, "model": FINE_TUNED_MODEL})
+    model = {
+        "routing": [provider],
+        "timeouts": {"non_streaming": {"total_ms": 60_000}},
+        "providers": {
+            provider: {**_PROVIDERS[provider], "model_name": record.fine_tuned_model},
+        },
+    }
+    variant = {**parent, "model": FINE_TUNED_MODEL}
+    return {
+        "models": {FINE_TUNED_MODEL: model},
+        "functions": {ACT_FUNCTION: {"variants": {record.request.variant: variant}}},
+    }
 
 
 def _manifest(record: JobRecord) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def baseline_record(snapshot: RunSnapshot) -> dict[str, Any]:
         _MARK: SCHEMA,
         "model": snapshot.model_label,
         "offline": snapshot.offline,
+        "models": list(snapshot.models),
         "settings": _sorted(snapshot.settings),
         "versions": _sorted(snapshot.versions),
         "variants": {name: snapshot.variant_hashes.get(name) for name in snapshot.scores.variants},
@@ -80,6 +81,7 @@ def baseline_from_record(record: Any) -> RunSnapshot:
         scores=RunScores.of(
             [*scored, *unscored], variants=list(hashes), tasks=_value(record, "tasks", list)
         ),
+        models=tuple(map(str, record.get("models") or ())),
     )
 
 

@@ -37,6 +37,7 @@ class RunSnapshot:
         variant_hashes: Hash of the definition by variant, where there is one.
         fingerprints: Hash of the layout by (task, seed), where the environment gives one.
         scores: The episodes.
+        models: The models that answered, as their providers report them, in alphabetical order.
     """
 
     model_label: str
@@ -46,6 +47,7 @@ class RunSnapshot:
     variant_hashes: Mapping[str, str]
     fingerprints: Mapping[Pair, str]
     scores: RunScores
+    models: tuple[str, ...] = ()
 
 
 def take_snapshot(  # noqa: PLR0913 -- as many facts as a run has
@@ -89,7 +91,14 @@ def take_snapshot(  # noqa: PLR0913 -- as many facts as a run has
         variant_hashes={name: hashes[name] for name in scores.variants if name in hashes},
         fingerprints={pair: text for pair, text in known.items() if pair in played},
         scores=scores,
+        models=reported_models(outcomes),
     )
+
+
+def reported_models(outcomes: Iterable[EpisodeOutcome]) -> tuple[str, ...]:
+    """Returns the models that answered, as their providers report them, in alphabetical order."""
+    results = (outcome for outcome in outcomes if isinstance(outcome, EpisodeResult))
+    return tuple(sorted({model for result in results for model in result.models}))
 
 
 def layout_fingerprints(outcomes: Iterable[EpisodeOutcome]) -> dict[Pair, str]:
@@ -196,6 +205,9 @@ def _notes(candidate: RunSnapshot, reference: RunSnapshot, *, verified: bool) ->
         yield f"WARNING: {first} is compared with {second}: one of them is no language model"
     elif candidate.model_label != reference.model_label:
         yield f"model {reference.model_label} -> {candidate.model_label}"
+    if reference.models and candidate.models and reference.models != candidate.models:
+        before, after = ", ".join(reference.models), ", ".join(candidate.models)
+        yield f"answers reported the model {before} -> {after}"
     yield from _changes(candidate.settings, reference.settings, KEPT_SETTINGS)
     yield from _changes(candidate.versions, reference.versions, KEPT_VERSIONS)
     for name, before in reference.variant_hashes.items():

@@ -17,12 +17,12 @@ from pytest_babyai.errors import (
     GatewayError,
     RequestTimeoutError,
 )
+from pytest_babyai.gateway.arguments import ActFunction
 from pytest_babyai.gateway.backlog import WriteBacklog
-from pytest_babyai.gateway.configuration import ACT_FUNCTION
 from pytest_babyai.gateway.daemon_calls import call_on_daemon
 from pytest_babyai.gateway.failures import Scrubber, build_failure, inference_failure
 from pytest_babyai.gateway.health import check_gateway
-from pytest_babyai.gateway.inference import NO_CACHE
+from pytest_babyai.gateway.inference import NO_CACHE, CacheOptions
 from pytest_babyai.gateway.observability import build_with_store, with_observability
 from pytest_babyai.gateway.store_failures import (
     check_clickhouse_url,
@@ -41,9 +41,12 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from pytest_babyai.gateway.configuration import GatewayConfiguration
-    from pytest_babyai.gateway.inference import CacheOptions, Inference, InferenceRequest
+    from pytest_babyai.gateway.inference import Inference, InferenceRequest
 
 CLOSE_TIMEOUT_S: Final = 30.0
+
+_RENEW: Final = {"on": CacheOptions("write_only"), "read_only": NO_CACHE}
+"""How a cached answer that did not parse is asked again, by mode of the cache."""
 
 _DRAIN_S = 0.1
 """TensorZero's threads outlive its client; a process that ends before them may crash."""
@@ -58,12 +61,14 @@ class Gateway:
         *,
         variants: tuple[str, ...],
         timeout_s: float,
+        function: ActFunction | None = None,
         scrub: Scrubber | None = None,
         cache: CacheOptions = NO_CACHE,
         backlog: WriteBacklog | None = None,
     ) -> None:
         self._client = client
         self._variants = variants
+        self._function = function or ActFunction()
         self._time_limit = TimeLimit(timeout_s)
         self._scrub = scrub or Scrubber()
         self._cache = cache
@@ -81,7 +86,14 @@ class Gateway:
             ConfigurationError: The gateway does not know the variant or refuses the arguments.
             CredentialsError: The gateway has no credentials for the model or refuses ours.
         """
-        arguments = inference_arguments(request, self._cache)
+        inference = await self._infer(request, self._cache)
+        if inference.cached and inference.action is None:
+            # Kept, it would fail the same step of every run; the new answer takes its place.
+            return await self._infer(request, _RENEW[self._cache.mode])
+        return inference
+
+    async def _infer(self, request: InferenceRequest, cache: CacheOptions) -> Inference:
+        arguments = inference_arguments(request, cache, self._function)
         started_s = time.perf_counter()
         try:
             response = await self._call("inference", arguments)
@@ -92,7 +104,7 @@ class Gateway:
         latency_ms = (time.perf_counter() - started_s) * 1e3
         if self._backlog is not None:
             await self._backlog.add(str(response.inference_id))
-        return inference_of(response, latency_ms, may_be_cached=self._cache.reads)
+        return inference_of(response, latency_ms, may_be_cached=cache.reads)
 
     async def send_feedback(
         self, metric: str, value: float, episode_id: str, tags: Mapping[str, str]
@@ -130,7 +142,7 @@ class Gateway:
             ConfigurationError: The gateway does not know the variant.
         """
         arguments = {
-            "variants": {ACT_FUNCTION: variant},
+            "variants": {self._function.name: variant},
             "project_name": project_name,
             "display_name": display_name,
             "tags": tags,
@@ -237,6 +249,7 @@ async def open_gateway(
         client,
         variants=configuration.variants,
         timeout_s=timeout_s,
+        function=configuration.function,
         scrub=scrub,
         cache=cache,
         backlog=backlog,

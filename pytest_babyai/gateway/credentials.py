@@ -2,37 +2,65 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from pytest_babyai.errors import CredentialsError
 from pytest_babyai.gateway import toml_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
-    from pytest_babyai.gateway.toml_files import TomlFile, Tree
-
-
-def check_credentials(file: TomlFile, environ: Mapping[str, str]) -> None:
-    """Makes sure that the keys which a file asks for are set.
-
-    Raises:
-        CredentialsError: One is not.
-    """
-    name = missing_variable(file, environ)
-    if name is not None:
-        raise CredentialsError(
-            f"{file.path}: the environment variable {name} is not set; "
-            f"set it (export {name}=...) or play without a key: --babyai-model offline"
-        )
+    from pytest_babyai.gateway.models import ModelProvider
+    from pytest_babyai.gateway.toml_files import Tree
 
 
-def missing_variable(file: TomlFile, environ: Mapping[str, str]) -> str | None:
-    """Returns the first variable that a file asks for and that is not set, else None."""
-    for location in _credential_locations(file.tree):
+_DEFAULTS: Final = {
+    kind: f"{kind.upper()}_API_KEY"
+    for kind in (
+        "anthropic",
+        "deepseek",
+        "fireworks",
+        "groq",
+        "hyperbolic",
+        "mistral",
+        "openai",
+        "openrouter",
+        "together",
+        "xai",
+    )
+}
+"""Where TensorZero looks for a provider's key unless the configuration names another place."""
+
+
+def missing_line(place: Path, name: str) -> str:
+    """Returns the line that tells of a variable which is not set."""
+    return (
+        f"{place}: the environment variable {name} is not set; "
+        f"set it (export {name}=...) or play without a key: --babyai-model offline"
+    )
+
+
+def missing_variable(tree: Tree, environ: Mapping[str, str]) -> str | None:
+    """Returns the first variable that a tree asks for and that is not set, else None."""
+    for location in _credential_locations(tree):
         variables = list(_variables_of(location))
         if variables and not any(environ.get(name) for name in variables):
             return variables[0]
+    return None
+
+
+def missing_default(
+    providers: Iterable[ModelProvider], tree: Tree, environ: Mapping[str, str]
+) -> str | None:
+    """Returns the first variable that a shorthand model takes its key from and that is not set.
+
+    TensorZero itself says so with the first request only.
+    """
+    for provider in providers:
+        name = _DEFAULTS.get(provider.type)
+        is_told = provider.type in toml_files.tables(tree, "provider_types")
+        if name and provider.is_shorthand and not is_told and not environ.get(name):
+            return name
     return None
 
 

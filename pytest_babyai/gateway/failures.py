@@ -22,7 +22,6 @@ from pytest_babyai.errors import (
     RequestTimeoutError,
     did_you_mean,
 )
-from pytest_babyai.gateway.configuration import CONFIGURATION_FILE
 from pytest_babyai.gateway.toml_files import read_toml
 
 if TYPE_CHECKING:
@@ -249,11 +248,10 @@ def build_failure(
 
 def _declaring_file(message: str, configuration: GatewayConfiguration) -> Path:
     """Finds the file that declares most of the dotted key which a message is about."""
-    main = configuration.config_dir / CONFIGURATION_FILE
+    files = configuration.files or (configuration.model_file,)
     dotted = re.search(r"[\w-]+(?:\.[\w-]+)+", message)
     if not dotted:
-        return main
-    files = (main, configuration.model_file)
+        return files[0]
     return max(files, key=lambda file: _depth(read_toml(file).tree, dotted[0].split(".")))
 
 

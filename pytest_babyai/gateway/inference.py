@@ -6,7 +6,7 @@ import secrets
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from pytest_babyai.records import NO_USAGE, Usage
 
@@ -25,6 +25,12 @@ NUM_DISTS_TAG: Final = "num_dists"
 
 TRAIN_SEEDS: Final = range(200)
 """Seeds whose episodes may be learned from; all others are for evaluation."""
+
+CUT_OFF_REASON: Final = "length"
+"""Why a model stopped that reached its limit of tokens."""
+
+NO_ANSWER: Final = "none"
+"""The last answer before the first step, and after a request that failed."""
 
 CACHE_MODES: Final = ("on", "off", "read_only", "write_only")
 
@@ -65,32 +71,52 @@ class CacheOptions:
 NO_CACHE: Final = CacheOptions()
 
 
+class PastStep(NamedTuple):
+    """One earlier step, as a model is told of it.
+
+    Attributes:
+        observation: What the agent saw.
+        action: What was executed; only that explains what is seen next.
+        thinking: The answer's reasoning, empty where it gave none.
+    """
+
+    observation: str
+    action: str
+    thinking: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class InferenceRequest:
     """One question to the model: which action comes next.
 
-    Every variant is sent the same arguments; its templates choose among them.
+    The function's schemas choose among what it tells.
 
     Attributes:
         variant: The variant that answers.
         episode_id: UUIDv7 that ties the episode's inferences together.
         mission: The episode's instruction.
         observation: What the agent sees now.
-        history: Observations and the actions executed on them, oldest first.
+        history: The last steps, oldest first.
         tags: Stored with the inference.
         seed: Sampling seed for the provider, None for none.
         occasion: Which request of which episode this is. It is part of the cache's key: an agent
             that sees the same twice asks twice, also where a cache answers.
+        step: Number of this step, from 1.
+        max_steps: The episode's step limit.
+        last_answer: What became of the answer before, see `arguments.LAST_ANSWERS`.
     """
 
     variant: str
     episode_id: str
     mission: str
     observation: str
-    history: tuple[tuple[str, str], ...] = ()
+    history: tuple[PastStep, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     seed: int | None = None
     occasion: str = ""
+    step: int = 1
+    max_steps: int = 0
+    last_answer: str = NO_ANSWER
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +126,13 @@ class Inference:
     Attributes:
         inference_id: The gateway's id of this inference.
         raw: The answer's text, empty where there was none.
-        parsed: The answer as the function's output schema wants it, None where it did not parse.
+        parsed: The answer as the function's output schema wants it, None where it did not parse;
+            of a chat function the JSON object that the whole text is, else the text as its action.
         usage: Tokens and cost; the tokens of a cached answer are known to the store alone.
         latency_ms: Time from the request to its answer.
         cached: Whether the answer came from the store's cache.
+        finish_reason: Why the model stopped, such as ``"length"``; None where it was not told.
+        model: The model that answered, as the provider names it; None where it was not told.
     """
 
     inference_id: str
@@ -112,6 +141,13 @@ class Inference:
     usage: Usage
     latency_ms: float
     cached: bool = False
+    finish_reason: str | None = None
+    model: str | None = None
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the answer reached the limit of tokens."""
+        return self.finish_reason == CUT_OFF_REASON
 
     @property
     def action(self) -> str | None:

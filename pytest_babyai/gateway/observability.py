@@ -79,7 +79,6 @@ def feedback_configuration() -> GatewayConfiguration:
     return GatewayConfiguration(
         config_dir=Path(),
         model_file=Path(),
-        model_label="",
         variant_parts={},
         credential_variables=(),
         tree={

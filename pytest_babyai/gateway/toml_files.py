@@ -1,4 +1,4 @@
-"""TensorZero's TOML files as trees: read, checked, merged, written.
+"""TensorZero's TOML files as trees: found, read, checked, merged, written.
 
 TensorZero reads several files through one glob. That glob follows no symbolic link, walks all that
 lies below its fixed part and trips over brackets in directory names, so the files are merged here
@@ -7,18 +7,20 @@ and handed over as one, with absolute paths.
 
 from __future__ import annotations
 
-import datetime as dt
-import json
+import functools
+import itertools
 import re
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import tomli_w
 
 from pytest_babyai.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,25 +29,69 @@ else:
 
 Tree = dict[str, Any]
 
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+CONFIGURATION_FILE: Final = "tensorzero.toml"
 
+_ROLES = ("system", "user", "assistant")
 _PATH_KEYS = frozenset(
     {
         "path",
-        "base_path",
         "parameters",
         "system_instructions",
-        *(
-            f"{role}_{kind}"
-            for role in ("system", "user", "assistant")
-            for kind in ("template", "schema")
-        ),
         "output_schema",
+        *(f"{role}_{kind}" for role in _ROLES for kind in ("template", "schema")),
     }
 )
-_TABLES_WITH_PATHS = frozenset({"functions", "tools", "evaluations", "gateway"})
+_TABLES_WITH_PATHS = frozenset({"functions", "tools", "evaluations"})
 _OPAQUE_TABLES = frozenset({"extra_body", "extra_headers"})
 """Their contents go to the provider as they are; a "path" in there names no file."""
+_BASE_OF_INCLUDES = ("gateway", "template_filesystem_access", "base_path")
+"""A directory; any other ``base_path`` is one of the gateway's URLs."""
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
+
+
+def find_files(source: Path) -> tuple[Path, ...]:
+    """Returns the files of a configuration, the one called ``tensorzero.toml`` first.
+
+    Args:
+        source: A directory with a `CONFIGURATION_FILE`, a file, or a glob with ``*``, ``**``,
+            ``?``, ``[a-z]`` and ``{this,that}``, as TensorZero's ``--config-file`` takes it.
+
+    Raises:
+        ConfigurationError: There is no such file.
+    """
+    if source.is_dir():
+        files = [source / CONFIGURATION_FILE]
+    elif source.is_file() or not is_glob(source):
+        files = [source]
+    else:
+        patterns = _alternatives(str(source))
+        files = sorted({found for pattern in patterns for found in _glob(pattern)})
+    if not files:
+        raise ConfigurationError(f"{source}: no file matches")
+    return tuple(sorted(files, key=lambda path: (path.name != CONFIGURATION_FILE, path)))
+
+
+def is_glob(source: Path) -> bool:
+    """Returns whether a path that does not exist as it stands is a pattern."""
+    return not source.exists() and not set("*?[{").isdisjoint(str(source))
+
+
+def _alternatives(pattern: str) -> Iterator[str]:
+    braces = _BRACES.search(pattern)
+    if braces is None:
+        yield pattern
+        return
+    for choice in braces[1].split(","):
+        yield from _alternatives(pattern[: braces.start()] + choice + pattern[braces.end() :])
+
+
+def _glob(pattern: str) -> Iterator[Path]:
+    parts = Path(pattern).parts
+    num_fixed = sum(1 for _ in itertools.takewhile(lambda part: not is_glob(Path(part)), parts))
+    num_fixed = min(num_fixed, len(parts) - 1)
+    fixed = Path(*parts[:num_fixed])
+    return (path for path in fixed.glob("/".join(parts[num_fixed:])) if path.is_file())
 
 
 @dataclass(frozen=True)
@@ -90,6 +136,8 @@ class TomlFile:
 
 
 def _names_a_path(key: tuple[str, ...]) -> bool:
+    if key == _BASE_OF_INCLUDES:
+        return True
     return key[0] in _TABLES_WITH_PATHS and key[-1] in _PATH_KEYS and _OPAQUE_TABLES.isdisjoint(key)
 
 
@@ -120,6 +168,25 @@ def read_text(path: Path) -> str:
         raise ConfigurationError(f"{path}: not UTF-8 text: {error.reason}") from None
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def merge_files(files: Sequence[TomlFile], replace_path: Callable[[Path], str]) -> Tree:
+    """Merges files table by table, with their paths replaced as `TomlFile.with_paths` does.
+
+    Raises:
+        ConfigurationError: A path names nothing, or two files give a value for the same key.
+    """
+    trees = [(file.path, file.with_paths(replace_path)) for file in files]
+    for left, right in itertools.combinations(trees, 2):
+        _refuse_duplicates(left, right)
+    return functools.reduce(merge, (tree for _, tree in trees))
+
+
+def _refuse_duplicates(left: tuple[Path, Tree], right: tuple[Path, Tree]) -> None:
+    try:
+        merge(left[1], right[1])
+    except DuplicateKeyError as error:
+        raise ConfigurationError(f"{right[0]}: {error} is also set in {left[0]}") from None
 
 
 def merge(left: Mapping[str, Any], right: Mapping[str, Any], key: tuple[str, ...] = ()) -> Tree:
@@ -164,42 +231,5 @@ def values_of(tree: Any, key: str) -> Iterator[Any]:
 
 
 def to_toml(tree: Mapping[str, Any]) -> str:
-    """Writes a tree as TOML, one line a top-level key."""
-    return "".join(f"{_string(key)} = {_inline(value)}\n" for key, value in tree.items())
-
-
-def dotted_lines(place: Sequence[str], table: Mapping[str, Any]) -> Iterator[str]:
-    """Yields a table as a person writes it: a header, then a line a value, with dotted keys."""
-    yield f"[{'.'.join(map(_key, place))}]"
-    yield from _dotted("", table)
-
-
-def _dotted(prefix: str, table: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in table.items():
-        if isinstance(value, dict) and value:
-            yield from _dotted(f"{prefix}{_key(name)}.", value)
-        else:
-            yield f"{prefix}{_key(name)} = {_inline(value)}"
-
-
-def _key(name: str) -> str:
-    return name if _BARE_KEY.fullmatch(name) else _string(name)
-
-
-def _inline(value: Any) -> str:
-    if isinstance(value, str):
-        return _string(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_inline, value))}]"
-    if isinstance(value, dict):
-        pairs = (f"{_string(key)} = {_inline(child)}" for key, child in value.items())
-        return f"{{{', '.join(pairs)}}}"
-    if isinstance(value, (dt.date, dt.time)):
-        return value.isoformat()
-    return repr(value)
-
-
-def _string(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """Writes a tree as TOML."""
+    return tomli_w.dumps(tree)

@@ -1,4 +1,4 @@
-"""What determines a variant's behaviour, as hashes: templates, schemas, models, tables."""
+"""What determines a variant's behaviour, part by part: templates, schemas, models, tables."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_babyai.errors import ConfigurationError
 from pytest_babyai.gateway import toml_files
+from pytest_babyai.gateway.models import (
+    MODEL_KEYS,
+    candidates_of,
+    models_of_variant,
+    providers_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +26,8 @@ _INCLUDE = re.compile(
     r"""\{%[-+]?\s*(?:include|import|from|extends)\s+(["'])(?P<name>.+?)\1(?P<rest>.*?)%\}""",
     re.DOTALL,
 )
+_KEPT_OF_PROVIDERS = ("type", "model_name", "api_base")
+_NOT_KEPT = ("extra_headers", "extra_body")
 
 
 class Contents:
@@ -53,10 +61,6 @@ class Contents:
         return "ignore missing" in rest and not included.exists()
 
 
-_KEPT_OF_PROVIDERS = ("type", "model_name", "api_base")
-_NOT_KEPT_OF_VARIANTS = ("extra_headers", "extra_body")
-
-
 def variant_contents(contents: Tree, function_name: str, variant: str) -> dict[str, Any]:
     """Returns the parts of `variant_parts` themselves, as far as they are fit to be kept.
 
@@ -64,19 +68,14 @@ def variant_contents(contents: Tree, function_name: str, variant: str) -> dict[s
     may hold secrets. A template is JSON: text by name, its own under the empty name.
     """
     parts = _parts(contents, function_name, variant)
-    for name, part in parts.items():
-        if name.startswith("model "):
-            parts[name] = {
-                key: {each: provider[each] for each in _KEPT_OF_PROVIDERS if each in provider}
-                for key, provider in toml_files.tables(part or {}, "providers").items()
-            }
-    table = parts["variant table"]
-    parts["variant table"] = {k: v for k, v in table.items() if k not in _NOT_KEPT_OF_VARIANTS}
-    return {name: content for name, content in parts.items() if content}
+    kept = {name: _fit_to_keep(name, part) for name, part in parts.items()}
+    return {name: content for name, content in kept.items() if content}
 
 
 def variant_parts(contents: Tree, function_name: str, variant: str) -> dict[str, str]:
     """Returns a hash for each part that determines a variant's behaviour.
+
+    A variant that chooses from others' answers, or fuses them, has their parts too.
 
     Args:
         contents: The configuration, with the text of files in the place of their paths.
@@ -87,28 +86,91 @@ def variant_parts(contents: Tree, function_name: str, variant: str) -> dict[str,
     return {name: hash_of(content) for name, content in parts.items() if content}
 
 
-def _parts(contents: Tree, function_name: str, variant: str) -> dict[str, Any]:
-    function = dict(contents["functions"][function_name])
-    table = dict(function.pop("variants")[variant])
-    for key in ("experimentation", "description"):
-        function.pop(key, None)
-    names = {str(name) for name in toml_files.values_of(table, "model")}
-    models = toml_files.tables(contents, "models")
-    parts: dict[str, Any] = {f"model {name}": models.get(name) for name in sorted(names)}
-    parts |= {f"template {name}": text for name, text in _pop_tables(table, "templates")}
-    parts |= {f"schema {name}": text for name, text in _pop_tables(function, "schemas")}
-    parts["schema output"] = function.pop("output_schema", None)
-    parts["variant table"] = table
-    parts["function table"] = function
-    return parts
+def model_hash(tree: Tree, variants: Tree, variant: str, salt: dict[str, Any]) -> str:
+    """Returns a hash of all models that a variant asks, as the configuration defines them.
 
-
-def _pop_tables(table: dict[str, Any], key: str) -> Iterator[tuple[str, Any]]:
-    found = table.pop(key, None)
-    yield from found.items() if isinstance(found, dict) else ()
+    Args:
+        tree: The configuration.
+        variants: The function's variants.
+        variant: One of them.
+        salt: By model, what else decides its answers, such as the bytes of its parameters.
+    """
+    named = sorted(set(models_of_variant(variants, variant)))
+    return hash_of(
+        [[key, name, tree.get(f"{key}s", {}).get(name), salt.get(name)] for key, name in named]
+    )
 
 
 def hash_of(content: Any) -> str:
     """Returns 16 hexadecimal digits over plain types."""
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _parts(
+    contents: Tree, function_name: str, variant: str, seen: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    function = dict(contents["functions"][function_name])
+    variants = function.pop("variants")
+    table = dict(variants.get(variant, {}))
+    for key in ("experimentation", "description"):
+        function.pop(key, None)
+    parts: dict[str, Any] = dict(_models(contents, table))
+    parts |= {f"template {name}": text for name, text in _pop_tables(table, "templates")}
+    parts |= {f"schema {name}": text for name, text in _pop_tables(function, "schemas")}
+    parts["schema output"] = function.pop("output_schema", None)
+    parts["variant table"] = table
+    parts["function table"] = function
+    parts |= {f"tool {name}": contents.get("tools", {}).get(name) for name in _tools(function)}
+    for candidate in candidates_of(table):
+        if candidate not in seen:
+            own = _parts(contents, function_name, candidate, seen | {variant})
+            parts |= {f"candidate {candidate}: {name}": part for name, part in own.items()}
+    return parts
+
+
+def _models(contents: Tree, table: Tree) -> Iterator[tuple[str, Any]]:
+    """Yields a variant's models, and what the configuration says of their providers' types."""
+    types = set()
+    for key in MODEL_KEYS:
+        for name in sorted({str(value) for value in toml_files.values_of(table, key)}):
+            yield f"{key.replace('_', ' ')} {name}", contents.get(f"{key}s", {}).get(name)
+            types |= {provider.type for provider in _known_providers(contents, name, key)}
+    for kind in sorted(types):
+        yield f"provider type {kind}", contents.get("provider_types", {}).get(kind)
+
+
+def _known_providers(contents: Tree, name: str, key: str) -> Any:
+    try:
+        return providers_of(contents, name, key)
+    except ConfigurationError:  # is told where the variant is played
+        return ()
+
+
+def _tools(function: Tree) -> list[str]:
+    return [str(name) for name in function.get("tools", ())]
+
+
+def _fit_to_keep(name: str, part: Any) -> Any:
+    subject = name.rpartition(": ")[2]
+    if subject.startswith(("model ", "embedding model ")):
+        return {
+            key: {each: provider[each] for each in _KEPT_OF_PROVIDERS if each in provider}
+            for key, provider in toml_files.tables(part or {}, "providers").items()
+        }
+    if subject.startswith("provider type "):
+        return None
+    return _without(part, _NOT_KEPT) if subject == "variant table" else part
+
+
+def _without(part: Any, names: tuple[str, ...]) -> Any:
+    if isinstance(part, list):
+        return [_without(child, names) for child in part]
+    if not isinstance(part, dict):
+        return part
+    return {key: _without(child, names) for key, child in part.items() if key not in names}
+
+
+def _pop_tables(table: dict[str, Any], key: str) -> Iterator[tuple[str, Any]]:
+    found = table.pop(key, None)
+    yield from found.items() if isinstance(found, dict) else ()

@@ -38,12 +38,14 @@ class EvaluationLabels:
         model: The model, as summaries name it.
         git_commit: Commit of the working directory; None outside of a repository.
         project: The project, in TensorZero's sense.
+        function: Name of the function that chooses an action.
     """
 
     run: str
     model: str
     git_commit: str | None = None
     project: str = PROJECT_NAME
+    function: str = ACT_FUNCTION
 
     def display_name(self, variant: str) -> str:
         """Reads ``history · gpt-4o-mini (openai) · 20261123-180102-ab12``."""
@@ -69,7 +71,11 @@ def task_name_of(spec: EpisodeSpec) -> str:
 
 
 def evaluation_episode_row(
-    evaluation_run_id: str, episode_id: str, spec: EpisodeSpec, tags: Mapping[str, str]
+    evaluation_run_id: str,
+    episode_id: str,
+    spec: EpisodeSpec,
+    tags: Mapping[str, str],
+    function: str = ACT_FUNCTION,
 ) -> dict[str, Any]:
     """Returns an episode as a row of TensorZero's table, whose names are of an earlier day."""
     run_tags = {
@@ -79,7 +85,7 @@ def evaluation_episode_row(
     return {
         "run_id": evaluation_run_id,
         "episode_id_uint": as_number(episode_id),
-        "variant_pins": {ACT_FUNCTION: spec.variant},
+        "variant_pins": {function: spec.variant},
         "datapoint_name": task_name_of(spec),
         "tags": {**tags, **run_tags},
     }
@@ -183,7 +189,9 @@ class WorkflowEvaluations:
             self._num_refused += 1
             return new_episode_id()
         episode_id = new_episode_id()
-        row = evaluation_episode_row(run_id, episode_id, spec, self._labels.tags() | tags)
+        labels = self._labels
+        own = labels.tags() | tags
+        row = evaluation_episode_row(run_id, episode_id, spec, own, labels.function)
         self._entries.put(row)
         return episode_id
 
@@ -207,7 +215,8 @@ class WorkflowEvaluations:
             self._num_refused += 1
             return
         tags = self._labels.tags() | {**episode_tags(spec), "repeat": str(repeat)}
-        self._entries.put(evaluation_episode_row(run_id, episode_id, spec, tags))
+        row = evaluation_episode_row(run_id, episode_id, spec, tags, self._labels.function)
+        self._entries.put(row)
 
     async def drain(self, timeout_s: float = DRAIN_S) -> None:
         """Waits until all episodes are entered, and not longer than ``timeout_s``."""

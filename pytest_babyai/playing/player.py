@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import time
 from collections import defaultdict
 from contextlib import ExitStack, nullcontext, suppress
@@ -13,8 +14,10 @@ from pytest_babyai.environment import STEP_LIMITS, environment_factory
 from pytest_babyai.finetuning.tuned_variant import check_unseen_by_tuned
 from pytest_babyai.gateway.client import CLOSE_TIMEOUT_S, Gateway, open_gateway
 from pytest_babyai.gateway.inference import NUM_DISTS_TAG, CacheOptions
+from pytest_babyai.gateway.models import offline_fingerprints
 from pytest_babyai.gateway.store_place import NO_STORE
 from pytest_babyai.journal import past_durations, propose_run_id
+from pytest_babyai.offline.process import MODELS_DIRECTORY
 from pytest_babyai.playing.controls import RunControls
 from pytest_babyai.playing.loop_thread import LoopThread
 from pytest_babyai.playing.ordering import DurationEstimates, model_seed
@@ -264,6 +267,10 @@ def open_player(run: RunSpec, *, around: Around | None = None) -> Player:
     """
     environment_factory(run.settings.environment)
     check_unseen(run)
+    # A gateway that runs elsewhere has keys of its own.
+    run.configuration.check_playable(
+        run.played, os.environ, has_own_keys=run.settings.gateway_url is None
+    )
     with ExitStack() as stack:
         shutdown = Shutdown()
         # The store first: a wrong option is told before anything has been started.
@@ -315,11 +322,11 @@ def check_unseen(run: RunSpec) -> None:
 
 
 def _start_server(run: RunSpec, stack: ExitStack) -> str | None:
-    port = run.configuration.offline_port
+    port = run.configuration.playing(run.played).offline_port
     if port is None or run.settings.gateway_url is not None:
         return None
     # Nothing of it is needed elsewhere.
-    from pytest_babyai.offline.process import MODELS_DIRECTORY, OfflineServer
+    from pytest_babyai.offline.process import OfflineServer
 
     models = run.root / MODELS_DIRECTORY
     server = OfflineServer(port=port, models_dir=models if models.is_dir() else None)
@@ -329,7 +336,11 @@ def _start_server(run: RunSpec, stack: ExitStack) -> str | None:
 
 
 async def _open_gateway(run: RunSpec, api_base: str | None, clickhouse_url: str | None) -> Gateway:
-    configuration = run.configuration
+    configuration = run.configuration.playing(run.played)
+    if run.settings.cache != "off":
+        # What answers is part of the cache's key.
+        salt = offline_fingerprints(configuration.tree, run.root / MODELS_DIRECTORY)
+        configuration = configuration.with_model_hashes(salt)
     if api_base is not None:
         configuration = configuration.with_api_base(api_base)
     return await open_gateway(

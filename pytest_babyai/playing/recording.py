@@ -85,7 +85,7 @@ class EpisodeJournal:
             outcome=outcome,
             nodeid=self._run.nodeids.get(episode, str(episode.spec)),
             model_label=self._run.model_label,
-            offline=self._run.is_offline,
+            offline=self._run.plays_offline(outcome.spec.variant),
             layout_fingerprint=fingerprint,
         )
         await self._journal.append_async(entry)
@@ -141,7 +141,7 @@ def _manifest(run: RunSpec) -> Manifest:
     variants = {
         name: VariantDefinition(hash_, parts[name], contents.get(name, {}))
         for name, hash_ in run.variant_hashes.items()
-        if name in run.variants
+        if name in run.played
     }
     return Manifest(
         model_label=run.model_label,

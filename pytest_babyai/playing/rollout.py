@@ -118,7 +118,7 @@ async def _play(
 ) -> None:
     history = StepHistory(agent.history_length)
     while not stage.is_over:
-        step = await agent.act(stage, history.steps())
+        step = await agent.act(stage, history)
         record.steps.append(step)
         history.add(step)
         if on_step is not None:
@@ -155,7 +155,7 @@ class _Agent:
         )
         self._tags = {**options.tags, **episode_tags(record.spec)}
 
-    async def act(self, stage: _Stage, history: tuple[tuple[str, str], ...]) -> Step:
+    async def act(self, stage: _Stage, history: StepHistory) -> Step:
         observation = stage.observation
         started_s = self._clock.monotonic_s()
         inference = await self._ask(self._request(stage, history))
@@ -177,15 +177,20 @@ class _Agent:
             usage=inference.usage,
             inference_id=inference.inference_id or None,
             cached=inference.cached,
+            finish_reason=inference.finish_reason,
+            model=inference.model,
         )
 
-    def _request(self, stage: _Stage, history: tuple[tuple[str, str], ...]) -> InferenceRequest:
+    def _request(self, stage: _Stage, history: StepHistory) -> InferenceRequest:
         return InferenceRequest(
             variant=self._record.spec.variant,
             episode_id=self._record.episode_id,
             mission=stage.mission,
             observation=stage.observation,
-            history=history,
+            history=history.steps(),
+            step=history.num_steps + 1,
+            max_steps=stage.max_steps,
+            last_answer=history.last_answer,
             tags=self._tags,
             seed=self._options.model_seed,
             occasion=f"{self._record.spec}#{len(self._record.steps)}",
@@ -244,17 +249,20 @@ class _Stage:
     def decide(self, inference: Inference) -> tuple[str, str, AnswerStatus]:
         """Returns candidate, action to execute, and status of an answer.
 
-        As in BALROG a candidate has to be a known action word for word; white space around it is
-        forgiven. Text that does not parse names no action, even where it reads like one: the
-        answer's form is part of what is asked for.
+        As in BALROG a candidate has to be a known action word for word, white space included.
+        Text that does not parse names no action, even where it reads like one: the answer's form
+        is part of what is asked for.
         """
-        if inference.action is None:
-            self._environment.check_action_validity(inference.raw)
-            return inference.raw, self._environment.default_action, AnswerStatus.UNPARSABLE
-        candidate = inference.action.strip()
-        action = self._environment.check_action_validity(candidate)
-        known = action == candidate
-        return candidate, action, AnswerStatus.VALID if known else AnswerStatus.UNKNOWN_ACTION
+        candidate, status = inference.action, AnswerStatus.UNKNOWN_ACTION
+        if candidate is None:
+            candidate, status = inference.raw, AnswerStatus.UNPARSABLE
+            self._environment.check_action_validity(candidate)
+            action = self._environment.default_action
+        else:
+            action = self._environment.check_action_validity(candidate)
+            if action == candidate:
+                return candidate, action, AnswerStatus.VALID
+        return candidate, action, AnswerStatus.CUT_OFF if inference.is_cut_off else status
 
     @_environment_failures
     def random_action(self, seed: str) -> str:
@@ -301,7 +309,7 @@ class _Record:
 
     def result(self, stage: _Stage) -> EpisodeResult:
         steps = self.steps
-        invalid = {AnswerStatus.UNKNOWN_ACTION, AnswerStatus.UNPARSABLE}
+        invalid = {AnswerStatus.UNKNOWN_ACTION, AnswerStatus.UNPARSABLE, AnswerStatus.CUT_OFF}
         return EpisodeResult(
             **self._common(),
             mission=stage.mission,
@@ -313,6 +321,7 @@ class _Record:
             failed_candidates=tuple(step.candidate for step in steps if step.status in invalid),
             num_fallbacks=sum(step.status is AnswerStatus.FALLBACK for step in steps),
             layout_fingerprint=stage.layout_fingerprint,
+            models=tuple(dict.fromkeys(step.model for step in steps if step.model)),
         )
 
     def failure(self, error: InfrastructureError) -> EpisodeFailure:

@@ -24,11 +24,9 @@ class RunSpec:
     Attributes:
         settings: The settings of the run.
         configuration: TensorZero's configuration: variants and models.
-        model_label: The model, as summaries and the journal name it.
-        is_offline: Whether the offline model plays, which is no language model.
+        played: Variants that are played, in the order of the configuration.
         variant_hashes: Hash of what each variant is; empty for a gateway that keeps its
             configuration to itself.
-        variants: Variants that the manifest describes.
         root: Directory that holds ``.babyai``.
         store_dir: Directory of the embedded store, None without one.
         nodeids: What is to be played, and the name of who asked for it first.
@@ -38,15 +36,29 @@ class RunSpec:
 
     settings: Settings
     configuration: GatewayConfiguration
-    model_label: str
-    is_offline: bool
+    played: tuple[str, ...]
     variant_hashes: Mapping[str, str]
-    variants: frozenset[str]
     root: Path
     nodeids: Mapping[PlannedEpisode, str]
     store_dir: Path | None = None
     precision: Precision | None = None
     command_line: tuple[str, ...] = field(default=())
+
+    @property
+    def model_label(self) -> str:
+        """The model, as summaries and the journal name it."""
+        if self.settings.gateway_url is not None:
+            return f"as the gateway at {self.settings.gateway_url} has it"
+        return self.configuration.model_label(self.played)
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether the offline model alone plays, which is no language model."""
+        return self.plays_offline(*self.played)
+
+    def plays_offline(self, *variants: str) -> bool:
+        """Returns whether the offline model alone plays these variants."""
+        return self.settings.gateway_url is None and self.configuration.is_offline(variants)
 
     @property
     def runs_dir(self) -> Path:

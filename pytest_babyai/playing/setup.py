@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pytest_babyai.environment import TASKS, resolve_task
 from pytest_babyai.errors import CredentialsError, SettingsError, UnknownTaskError, did_you_mean
 from pytest_babyai.gate import BASELINES_DIRECTORY
-from pytest_babyai.gateway.configuration import read_configuration
+from pytest_babyai.gateway.configuration import check_rule_models, read_configuration
 from pytest_babyai.gateway.inference import TRAIN_SEEDS
+from pytest_babyai.gateway.toml_files import find_files
 from pytest_babyai.playing.run_spec import RunSpec
-from pytest_babyai.project import CONFIG, TENSORZERO_FILE, find_config, packaged
+from pytest_babyai.project import CONFIG, find_config, packaged
 from pytest_babyai.scheduling.precision import parse_precision
 from pytest_babyai.settings.defaults import CLICKHOUSE_VARIABLE, STORE_DIRECTORY, TEACHER
 from pytest_babyai.settings.sources import (
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
     PathOf = Callable[[str, str | Path], Path]
 
-OFFLINE_MODEL: Final = "babyai-offline"
-
 
 @dataclass(frozen=True)
 class Setup:
@@ -44,7 +43,6 @@ class Setup:
 
     Attributes:
         settings: The settings, a test's marker apart.
-        config_dir: Directory of TensorZero's configuration.
         configuration: What it declares.
         precision: How precisely a variant has to be known, None for no matter.
         weak: Sources that a test's marker overrules, the strongest first.
@@ -53,7 +51,6 @@ class Setup:
     """
 
     settings: Settings
-    config_dir: Path
     configuration: GatewayConfiguration
     precision: Precision | None
     strong: Sequence[Source]
@@ -61,16 +58,17 @@ class Setup:
     path_of: PathOf
 
     @property
-    def model_label(self) -> str:
-        """The model, as summaries and the journal name it."""
-        if self.settings.gateway_url is not None:
-            return f"as the gateway at {self.settings.gateway_url} has it"
-        return self.configuration.model_label
+    def config_dir(self) -> Path:
+        """Directory of TensorZero's configuration."""
+        return self.configuration.config_dir
 
-    @property
-    def is_offline(self) -> bool:
-        """Whether the offline model plays, which is no language model."""
-        return self.settings.gateway_url is None and OFFLINE_MODEL in self.model_label
+    def resolve(self, markers: Sequence[Source] = ()) -> Settings:
+        """Merges the settings with those of a test's markers.
+
+        Raises:
+            SettingsError: A value is wrong.
+        """
+        return _resolve([*self.strong, *markers, *self.weak], self.configuration)
 
     @property
     def variant_hashes(self) -> Mapping[str, str]:
@@ -103,7 +101,7 @@ class Setup:
                 raise CredentialsError(unusable[variant])
             # A running gateway has a configuration of its own, and answers for it.
             if variant not in declared and settings.gateway_url is None:
-                place = self.config_dir / TENSORZERO_FILE
+                place = self.configuration.files[0]
                 raise SettingsError(
                     f"{origin}: unknown variant {variant!r} in {place}; "
                     f"{did_you_mean(variant, declared)}"
@@ -127,18 +125,20 @@ class Setup:
         nodeids: Mapping[PlannedEpisode, str],
         *,
         root: Path,
-        variants: frozenset[str],
         command_line: Sequence[str] = (),
     ) -> RunSpec:
         """Returns the run that plays these episodes; see `RunSpec`."""
-        store = self.settings.store
+        store, known = self.settings.store, self.configuration.variants
+        played = {episode.spec.variant for episode in nodeids} or set(self.variants(self.settings))
         return RunSpec(
             settings=self.settings,
             configuration=self.configuration,
-            model_label=self.model_label,
-            is_offline=self.is_offline,
+            # A running gateway may have others, which come last.
+            played=(
+                *(name for name in known if name in played),
+                *sorted(played.difference(known)),
+            ),
             variant_hashes=self.variant_hashes,
-            variants=variants,
             root=root,
             nodeids=nodeids,
             store_dir=self.path_of("store", store) if store else None,
@@ -173,34 +173,44 @@ def read_setup(
     chosen = resolve([*strong, *weaker]).config
     if chosen is not None:
         chosen = path_of("config", chosen)
-    config_dir = find_config(chosen, places, option=origin_of("config", [*strong, *weaker]))
-    weak = [*weaker, _settings_file(chosen, places)]
+    source = find_config(chosen, places, option=origin_of("config", [*strong, *weaker]))
+    weak = [*weaker, _settings_file(source, is_chosen=chosen is not None)]
     settings = resolve([*strong, *weak])
     model = settings.model  # a name is one of the models' files
     configuration = read_configuration(
-        config_dir,
-        str(path_of("model", model)) if model.endswith(".toml") else model,
+        source,
+        str(path_of("model", model)) if model and model.endswith(".toml") else model,
         os.environ,
+        function=settings.function,
         # A gateway that runs elsewhere has keys of its own.
         check_credentials=check_credentials and not settings.gateway_url,
     )
+    sources = [*strong, *weak]
+    settings = _resolve(sources, configuration)
     return Setup(
         settings=settings,
-        config_dir=config_dir,
         configuration=configuration,
-        precision=_precision(settings, [*strong, *weak]),
+        precision=_precision(settings, sources),
         strong=strong,
         weak=weak,
         path_of=path_of,
     )
 
 
-def _settings_file(chosen: Path | None, places: Sequence[Path]) -> Source:
+def _resolve(sources: Sequence[Source], configuration: GatewayConfiguration) -> Settings:
+    """Merges sources; the model is the one that plays where none was named."""
+    settings = resolve(sources)
+    place = origin_of("fail", sources)
+    check_rule_models(settings.fail, configuration.config_dir, settings.model, place)
+    return replace(settings, model=settings.model or configuration.model_name)
+
+
+def _settings_file(source: Path, *, is_chosen: bool) -> Source:
     # The packaged directory is a stand-in for the gateway's files; its settings are an example, and
     # must not decide over a project that has none.
-    directories = [chosen] if chosen else [place / CONFIG for place in places]
-    files = [directory / SETTINGS_FILE for directory in directories]
-    return read_settings_file(next((file for file in files if file.is_file()), files[0]))
+    if source == packaged(CONFIG) and not is_chosen:
+        return Source({}, lambda definition: definition.key)
+    return read_settings_file(find_files(source)[0].parent / SETTINGS_FILE)
 
 
 def _precision(settings: Settings, sources: Sequence[Source]) -> Precision | None:

@@ -150,7 +150,12 @@ def _evaluations(
     journal = run.journal
     manifest = journal.log.manifest if journal else None
     git = manifest.session.git if manifest else None
-    labels = EvaluationLabels(run.run_id, run.run.model_label, git.commit if git else None)
+    labels = EvaluationLabels(
+        run.run_id,
+        run.run.model_label,
+        git.commit if git else None,
+        function=run.run.configuration.function.name,
+    )
     return WorkflowEvaluations(
         gateway,
         labels,

@@ -100,9 +100,10 @@ def ini_file(config: pytest.Config) -> Source:
     Raises:
         SettingsError: pytest itself finds a value of the wrong type.
     """
-    from pytest_babyai.settings.sources import Source
+    from pytest_babyai.settings.sources import Source, check_ini_names
 
     place = config.inipath.name if config.inipath else "ini file"
+    check_ini_names(getattr(config, "_inicfg", None) or config.inicfg, place)
     values = {each.key: _ini_value(config, each, place) for each in DEFINITIONS}
     return Source(values, lambda definition: f"{place}: {definition.ini}")
 

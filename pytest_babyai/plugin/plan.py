@@ -16,7 +16,7 @@ from pytest_babyai.gate import check_rules, find_baseline, parse_rules
 from pytest_babyai.playing.setup import check_seeds, read_setup, tasks_of
 from pytest_babyai.plugin.options import command_line, ini_file
 from pytest_babyai.records import EpisodeSpec, PlannedEpisode
-from pytest_babyai.settings.sources import marker_source, origin_of, resolve
+from pytest_babyai.settings.sources import marker_source, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -116,7 +116,6 @@ class Plan:
         )
         self.settings = self.setup.settings
         self.rules_of: dict[str, FunctionRules] = {}
-        self._played_variants: set[str] = set()
         self._of_function: dict[str, Settings] = {}
 
     def path_of(self, setting: str, path: str | Path) -> Path:
@@ -152,7 +151,6 @@ class Plan:
         return self.setup.run_spec(
             nodeids,
             root=self._config.rootpath,
-            variants=frozenset(self._played_variants or self.setup.variants(self.settings)),
             command_line=[str(argument) for argument in self._config.invocation_params.args],
         )
 
@@ -172,7 +170,7 @@ class Plan:
             for marker in node.iter_markers("babyai")
         ]
         sources = [*self.setup.strong, *markers, *self.setup.weak]
-        settings = resolve(sources)
+        settings = self.setup.resolve(markers)
         self._of_function[node.nodeid] = settings
         self.setup.check_variants(settings, origin_of("variants", sources))
         self.setup.check_reference(settings, origin_of("reference", sources))
@@ -190,7 +188,6 @@ class Plan:
     def _parameters(self, settings: Settings, tasks: Sequence[str]) -> Iterable[object]:
         task_marks = {task: self._marks(task, "task") for task in tasks}
         variants = self.setup.variants(settings)
-        self._played_variants.update(variants)
         for variant in variants:
             variant_marks = self._marks(variant, "variant")
             for task in tasks:

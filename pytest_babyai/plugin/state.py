@@ -143,6 +143,8 @@ class State:
             return
         if player.controls.early_stop is not None:
             yield from player.controls.early_stop.lines("±")
+        outcomes = (episode.outcome for episode in report.episodes)
+        yield from self.run.configuration.answer_lines(outcomes)
         yield from player.controls.notes()
         if player.journal is None:
             return

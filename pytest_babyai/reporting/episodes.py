@@ -88,6 +88,7 @@ def _step_text(step: Step) -> str:
         AnswerStatus.VALID: "",
         AnswerStatus.UNKNOWN_ACTION: f' (invalid: answered "{answer}")',
         AnswerStatus.UNPARSABLE: f' (invalid: could not parse "{answer}")',
+        AnswerStatus.CUT_OFF: f' (invalid: cut off after "{answer}")',
         AnswerStatus.FALLBACK: " (random: the request failed)",
     }[step.status]
     return f"{seen} → {step.action}{remark}"

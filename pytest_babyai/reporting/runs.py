@@ -41,6 +41,7 @@ _REMARKS: Final = {
     AnswerStatus.VALID: "",
     AnswerStatus.UNKNOWN_ACTION: " (the answer is no known action)",
     AnswerStatus.UNPARSABLE: " (the answer could not be parsed)",
+    AnswerStatus.CUT_OFF: " (the answer was cut off at its limit of tokens)",
     AnswerStatus.FALLBACK: " (random: the request failed)",
 }
 

@@ -99,17 +99,23 @@ class Settings:
         "what fails the run: 'episodes' below their threshold (default), 'aggregate': errors only",
         marker=True,
     )
-    model: str = _setting(
-        "offline",
+    model: str | None = _setting(
+        None,
         values.text,
         "NAME|PATH",
-        "model file: offline (default), openai, compatible, or a TOML file",
+        "plays all variants: offline, openai, compatible, or a TOML file (default: what they name)",
     )
     config: Path | None = _setting(
         None,
         values.path,
-        "DIR",
-        "configuration directory (default: ./config, else the packaged one)",
+        "PATH",
+        "configuration: directory, file or glob (default: ./config, else the packaged one)",
+    )
+    function: str = _setting(
+        "act",
+        values.text,
+        "NAME",
+        "TensorZero function that chooses an action (default: act)",
     )
     gateway_url: str | None = _setting(
         None, values.url, "URL", "a running TensorZero gateway (default: embedded)"
@@ -319,7 +325,7 @@ class Settings:
     @property
     def rules(self) -> tuple[str, ...]:
         """The rules of gates that are meant for the model."""
-        return self.fail if isinstance(self.fail, tuple) else self.fail.get(self.model, ())
+        return self.fail if isinstance(self.fail, tuple) else self.fail.get(self.model or "", ())
 
     def as_plain(self) -> dict[str, Any]:
         """Returns the settings as JSON types, for a report or a manifest."""

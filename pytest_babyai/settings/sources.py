@@ -114,6 +114,21 @@ def read_settings_file(path: Path) -> Source:
     return Source(values, lambda d: f"{path}: {d.key}")
 
 
+def check_ini_names(names: Iterable[str], place: str) -> None:
+    """Refuses entries of an ini file that look like a setting and are none.
+
+    Args:
+        names: All entries of pytest's section.
+        place: Names the file.
+
+    Raises:
+        SettingsError: The line names the entry that was meant.
+    """
+    known = [definition.ini for definition in DEFINITIONS]
+    given = {name: None for name in names if name.startswith("babyai_")}
+    _refuse_unknown(given, known, place, "setting")
+
+
 def _refuse_both_kinds_of_seeds(source: Source) -> None:
     by_key = {definition.key: definition for definition in DEFINITIONS}
     for other in ("episodes", "seed"):

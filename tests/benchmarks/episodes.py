@@ -150,7 +150,8 @@ async def send(gateway: Gateway, episode: list[InferenceRequest], bound: asyncio
     client: Any = gateway._client
     async with bound:
         for request in episode:
-            history = [{"observation": seen, "action": done} for seen, done in request.history]
+            past = request.history
+            history = [{"observation": step.observation, "action": step.action} for step in past]
             arguments = {
                 "mission": request.mission,
                 "observation": request.observation,

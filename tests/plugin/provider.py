@@ -6,12 +6,17 @@ import asyncio
 import json
 import threading
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from tests.patience import PATIENCE_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 Request = dict[str, Any]
 Answer = Callable[[Request], "Awaitable[web.StreamResponse]"]
@@ -103,6 +108,30 @@ class Provider:
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(PATIENCE_S)
+
+    @contextmanager
+    def serving(self, posts: dict[str, Handler], gets: dict[str, Handler]) -> Iterator[str]:
+        """Serves something else on the same loop, and gives its URL."""
+        runner = asyncio.run_coroutine_threadsafe(
+            self._open_other(posts, gets), self._loop
+        ).result()
+        try:
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        finally:
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), self._loop).result()
+
+    async def _open_other(
+        self, posts: dict[str, Handler], gets: dict[str, Handler]
+    ) -> web.AppRunner:
+        app = web.Application()
+        for path, handler in posts.items():
+            app.router.add_post(path, handler)
+        for path, handler in gets.items():
+            app.router.add_get(path, handler)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return runner
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)

@@ -116,7 +116,8 @@ def test_the_marker_is_stronger_than_the_ini_file(plain: pytest.Pytester) -> Non
 
 
 def write_settings(project: pytest.Pytester, text: str) -> None:
-    (project.mkdir("config") / "babyai.yml").write_text(text)
+    copy_configuration(project)
+    (project.path / "config" / "babyai.yml").write_text(text)
 
 
 def test_what_no_test_plays_need_not_be_there(project: pytest.Pytester) -> None:
@@ -342,6 +343,71 @@ def test_a_wrong_settings_file_is_one_clear_line(plain: pytest.Pytester) -> None
     assert refusal(plain).endswith(
         "babyai.yml: unknown setting 'episods'; did you mean 'episodes'?"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "seed: 0200\n",
+            "*babyai.yml:1: malformed YAML: '0200' *; write it in decimals*",
+        ),
+        ("seed: 7\nseed: 8\n", "*babyai.yml:2: malformed YAML: 'seed' is given twice"),
+        (
+            "fail: {offlin: ['success>=0.8']}\n",
+            "*babyai.yml: fail: no model 'offlin'; did you mean 'offline'?",
+        ),
+    ],
+)
+def test_what_yaml_reads_otherwise_than_it_is_written_is_refused(
+    plain: pytest.Pytester, text: str, line: str
+) -> None:
+    write_settings(plain, text)
+
+    pytest.LineMatcher([refusal(plain)]).fnmatch_lines([line])
+
+
+def test_a_directory_in_place_of_the_settings_file_is_told(plain: pytest.Pytester) -> None:
+    copy_configuration(plain)
+    path = plain.path / "config" / "babyai.yml"
+    path.unlink()
+    path.mkdir()
+
+    assert refusal(plain) == f"{path}: cannot be read: Is a directory"
+
+
+def test_an_unknown_ini_name_is_answered_with_the_nearest(plain: pytest.Pytester) -> None:
+    make_ini(plain, "babyai_episods = 5")
+
+    assert "tox.ini: unknown setting 'babyai_episods'; did you mean 'babyai_episodes'?" in refusal(
+        plain, "-W", "ignore::pytest.PytestConfigWarning"
+    )
+
+
+def test_words_of_yaml_switch_settings(project: pytest.Pytester) -> None:
+    write_settings(project, "journal: off\ncollect: no\n")
+
+    result = project.runpytest()
+
+    result.assert_outcomes(passed=1)
+    assert not (project.path / ".babyai").exists()
+
+
+def test_a_config_directory_without_a_configuration_is_told(plain: pytest.Pytester) -> None:
+    (plain.mkdir("config") / "babyai.yml").write_text("episodes: 1\n")
+
+    assert f"{plain.path / 'config'} holds no tensorzero.toml" in refusal(plain)
+
+
+def test_settings_and_configuration_come_from_one_directory(plain: pytest.Pytester) -> None:
+    copy_configuration(plain)
+    (plain.path / "config/babyai.yml").write_text("tasks: [open]\nvariants: [history]\n")
+    nested = plain.mkdir("nested")
+    (nested / "config").mkdir()
+    (nested / "config/babyai.yml").write_text("episodes: 1\nseed: 7\n")
+    plain.chdir()
+
+    assert len(collected(plain)) == 20
 
 
 def test_malformed_yaml_is_one_clear_line(plain: pytest.Pytester) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import enum
 import itertools
 import random
 from typing import TYPE_CHECKING, Any
@@ -156,6 +157,22 @@ def test_names_and_actions() -> None:
     assert env.actions == env.language_action_space == ACTIONS
     assert env.default_action == "go forward"
     assert [env.get_text_action(number) for number in range(6)] == ACTIONS
+    assert env.get_text_action(Numbered.THIRD) == ACTIONS[2]
+
+
+@pytest.mark.parametrize("number", [-1, 6, True, "drop", None])
+def test_a_number_of_no_action_is_refused(number: Any) -> None:
+    with pytest.raises(ValueError, match=r"^action: expected a number from 0 to 5, found "):
+        make().get_text_action(number)
+
+
+def test_options_of_a_reset_change_nothing() -> None:
+    env = make_env("babyai", "goto")
+    assert env.reset(seed=3, options={"any": 1})[0] == env.reset(seed=3)[0]
+
+
+class Numbered(enum.Enum):
+    THIRD = 2
 
 
 def test_instruction_prompt_names_the_mission_and_every_action() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
@@ -170,6 +171,8 @@ def test_actions_and_prompt_are_balrog_s() -> None:
     env = started("goto")
     assert env.actions == env.language_action_space
     assert env.get_text_action(5) == "toggle"
+    with pytest.raises(ValueError, match="expected a number from 0 to 5, found -1"):
+        env.get_text_action(-1)
     assert env.get_instruction_prompt() == "Your goal is to go to the green key."
     assert env.get_instruction_prompt("rest") == "Your goal is to rest."
 
@@ -229,7 +232,68 @@ def test_unrelated_balrog_says_what_to_install() -> None:
 
 def test_missing_dependency_is_named(package: Path) -> None:
     (package / "environments.py").write_text("import no_such_gym\n")
-    assert unavailable().startswith("BALROG is installed without 'no_such_gym', which it needs;")
+    assert unavailable().startswith(
+        "BALROG is installed without 'no_such_gym', which it needs: pip install no_such_gym; or"
+    )
+
+
+def test_a_dependency_that_is_missing_when_an_environment_is_made_is_named(package: Path) -> None:
+    source = """
+        def make_env(env_name, task, config, render_mode=None):
+            raise ModuleNotFoundError("No module named 'PIL'", name="PIL")
+    """
+    (package / "environments.py").write_text(dedent(source))
+    with pytest.raises(EnvironmentUnavailableError) as caught:
+        make_balrog_env("goto")
+    assert str(caught.value).startswith(
+        "BALROG is installed without 'PIL', which it needs: pip install pillow; or install"
+    )
+
+
+WARNING_AND_CHATTERING = """
+import warnings
+print("imported")
+warnings.warn("an old way to import", DeprecationWarning)
+{stand_in}
+quiet_make = make_env
+
+
+def make_env(*args, **kwargs):
+    warnings.warn("an old way to make", DeprecationWarning)
+    env = quiet_make(*args, **kwargs)
+
+    def reset(**kwargs):
+        print("sampling rejected")
+        warnings.warn("an old way to reset", UserWarning)
+        return type(env).reset(env, **kwargs)
+
+    def step(action):
+        print("stepping")
+        warnings.warn("an old way to step", UserWarning)
+        return type(env).step(env, action)
+
+    env.reset, env.step = reset, step
+    return env
+"""
+
+
+def test_warnings_and_chatter_of_balrog_stay_its_own(
+    package: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = WARNING_AND_CHATTERING.replace("{stand_in}", STAND_IN)
+    (package / "environments.py").write_text(text)
+    before = list(warnings.filters)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = make_balrog_env("goto")
+        env.reset(seed=0)
+        env.step("turn left")
+        with pytest.raises(UserWarning, match="of the user"):
+            warnings.warn("of the user", UserWarning, stacklevel=1)
+
+    assert list(warnings.filters) == before
+    assert capsys.readouterr() == ("", "")
 
 
 def test_broken_import_is_told_in_one_line(package: Path) -> None:

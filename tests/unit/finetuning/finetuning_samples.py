@@ -52,7 +52,7 @@ ANSWERS = (
     '{"thinking": "I look around, überall.", "action": "turn left"}',
     '{"thinking": "On.", "action": "go forward"}',
     "no JSON at all",
-    '{"thinking": "Hm.", "action": " pick up "}',
+    '{"thinking": "Hm.", "action": "pick up"}',
     '{"thinking": "Dance!", "action": "dance"}',
 )
 """What the model of these episodes answers, in turn."""

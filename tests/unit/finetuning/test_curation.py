@@ -39,6 +39,7 @@ def test_what_did_not_become_a_valid_action_is_dropped_and_counted() -> None:
     assert found.dropped_steps == {
         "answer did not parse": 1,
         "answer named no known action": 1,
+        "answer was cut off": 1,
         "random fallback action": 1,
     }
 

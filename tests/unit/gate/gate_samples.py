@@ -64,5 +64,6 @@ def snapshot(scores: RunScores | None = None, **changes: Any) -> RunSnapshot:
         "variant_hashes": {"history": "ab12cd34ef"},
         "fingerprints": {(task, seed): f"{seed:016x}" for task, seed in pairs},
         "scores": scores,
+        "models": ("gpt-4o-2025",),
     }
     return RunSnapshot(**fields | changes)

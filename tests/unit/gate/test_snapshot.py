@@ -105,6 +105,7 @@ def test_a_baseline_without_episodes_is_refused() -> None:
     ("changes", "note"),
     [
         ({"model_label": "gpt-4o"}, "model gpt-4o -> gpt-4o-mini"),
+        ({"models": ("gpt-4o-2024",)}, "answers reported the model gpt-4o-2024 -> gpt-4o-2025"),
         ({"settings": with_settings(history_length=4)}, "history_length 4 -> 8"),
         ({"versions": {"minigrid": "2.9"}}, "minigrid 2.9 -> 3.0.0"),
         (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from pytest_babyai.gateway.configuration import GatewayConfiguration, read_configuration
-from pytest_babyai.gateway.inference import InferenceRequest, new_episode_id
+from pytest_babyai.gateway.inference import InferenceRequest, PastStep, new_episode_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -177,7 +177,7 @@ def request(**changes: Any) -> InferenceRequest:
             episode_id=new_episode_id(),
             mission="go to the red ball",
             observation="a red ball 1 step forward",
-            history=(("a wall", "turn left"),),
+            history=(PastStep("a wall", "turn left"),),
         ),
         **changes,
     )

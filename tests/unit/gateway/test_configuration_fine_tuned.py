@@ -8,7 +8,6 @@ import pytest
 
 from pytest_babyai.errors import ConfigurationError, SettingsError
 from pytest_babyai.gateway.configuration import GatewayConfiguration, read_configuration
-from pytest_babyai.gateway.toml_files import dotted_lines, read_toml
 from tests.unit.gateway.gateway_fakes import write_config
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def test_everything_else_is_as_without_it(config_dir: Path) -> None:
 
     after = read(config_dir, TUNED_KEY="x")
 
-    assert after.model_label == before.model_label
+    assert after.model_label(before.variants) == before.model_label()
     assert after.model_file == before.model_file
     assert {name: after.variant_hashes[name] for name in before.variants} == before.variant_hashes
 
@@ -120,9 +119,9 @@ def test_an_offline_one_is_sent_to_the_server_that_is_started(config_dir: Path) 
     reachable = configuration.with_api_base("http://127.0.0.1:4321/v1")
 
     assert reachable.offline_port is None
-    assert '"model_name" = "ft:gpt-x::abc"' in reachable.to_toml()
-    assert '"api_base" = "http://127.0.0.1:4321/v1"' in reachable.to_toml()
-    assert '"api_base" = "http://127.0.0.1:9/v1"' in reachable.to_toml()
+    assert 'model_name = "ft:gpt-x::abc"' in reachable.to_toml()
+    assert 'api_base = "http://127.0.0.1:4321/v1"' in reachable.to_toml()
+    assert 'api_base = "http://127.0.0.1:9/v1"' in reachable.to_toml()
     assert reachable.variant_hashes == configuration.variant_hashes
 
 
@@ -139,7 +138,7 @@ def test_it_is_not_suggested_as_a_model(config_dir: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         read_configuration(config_dir, "zzz", {})
 
-    assert "choose from server" in str(caught.value)
+    assert "choose from compatible, offline" in str(caught.value)
     assert "policy_sft" not in str(caught.value)
 
 
@@ -188,21 +187,5 @@ def test_templates_can_be_read_without_any_model(config_dir: Path) -> None:
     configuration = read_configuration(config_dir, None, {})
 
     assert configuration.variants == ("baseline", "history")
-    assert configuration.model_file == config_dir / "tensorzero.toml"
+    assert configuration.is_offline(configuration.variants)
     assert "template user" in configuration.variant_parts["history"]
-
-
-def test_a_table_is_written_as_a_person_would(tmp_path: Path) -> None:
-    table = {"a": {"b": 1, "c d": {"e": 'x"'}}, "f": [True, {"g": 2.5}], "h": {}}
-    path = tmp_path / "table.toml"
-
-    path.write_text("\n".join(dotted_lines(("models", "x y"), table)))
-
-    assert path.read_text().splitlines() == [
-        '[models."x y"]',
-        "a.b = 1",
-        'a."c d".e = "x\\""',
-        'f = [true, {"g" = 2.5}]',
-        "h = {}",
-    ]
-    assert read_toml(path).tree == {"models": {"x y": table}}

@@ -55,14 +55,7 @@ def test_a_model_file_may_declare_variants_with_paths_of_its_own(
 
 
 def test_the_label_names_model_and_file(config_dir: Path) -> None:
-    assert read(config_dir).model_label == "test-model (server)"
-
-
-def test_the_label_of_a_shorthand_model_comes_from_the_variants(config_dir: Path) -> None:
-    (config_dir / "models" / "none.toml").write_text("")
-    edit(config_dir / "tensorzero.toml", 'model = "policy"', 'model = "openai::gpt-4o-mini"')
-
-    assert read(config_dir, "none").model_label == "openai::gpt-4o-mini (none)"
+    assert read(config_dir).model_label() == "test-model (server)"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
@@ -104,7 +97,7 @@ def test_with_api_base_leaves_real_servers_alone(config_dir: Path) -> None:
     [
         ("templates/observation.minijinja", "Now", "You see"),
         ("templates/goal.minijinja", "Goal", "Mission"),
-        ("output.json", "action", "move"),
+        ("output.json", "thinking", "thoughts"),
         ("user.json", "array", "string"),
         ("models/server.toml", "test-model", "other-model"),
         ("tensorzero.toml", 'json_mode = "off"', 'json_mode = "on"'),
@@ -163,8 +156,9 @@ def test_a_missing_key_is_named_with_its_file_and_a_way_out(
 ) -> None:
     config_dir = write_config(tmp_path / "config", key="env::MY_KEY")
 
+    configuration = read_configuration(config_dir, "server", environ)
     message = message_of(
-        CredentialsError, lambda: read_configuration(config_dir, "server", environ)
+        CredentialsError, lambda: configuration.check_playable(["history"], environ)
     )
 
     assert "MY_KEY" in message
@@ -177,6 +171,7 @@ def test_a_gateway_elsewhere_has_keys_of_its_own(tmp_path: Path) -> None:
 
     configuration = read_configuration(config_dir, "server", {}, check_credentials=False)
 
+    configuration.check_playable(["history"], {}, has_own_keys=False)
     assert configuration.variants == ("baseline", "history")
 
 
@@ -190,6 +185,7 @@ def test_a_key_with_a_fallback_needs_one_of_both(tmp_path: Path) -> None:
 
     configuration = read_configuration(config_dir, "server", {"SECOND": "x"})
 
+    configuration.check_playable(["history"], {"SECOND": "x"})
     assert configuration.credential_variables == ("FIRST", "SECOND")
 
 
@@ -254,10 +250,10 @@ def test_a_function_without_variants_is_told(config_dir: Path) -> None:
     assert "no variants" in message_of(ConfigurationError, lambda: read(config_dir))
 
 
-def test_a_chat_function_is_refused(config_dir: Path) -> None:
-    edit(config_dir / "tensorzero.toml", 'type = "json"', 'type = "chat"')
+def test_a_function_of_another_type_is_refused(config_dir: Path) -> None:
+    edit(config_dir / "tensorzero.toml", 'type = "json"', 'type = "speech"')
 
-    assert "'chat'" in message_of(ConfigurationError, lambda: read(config_dir))
+    assert "'speech'" in message_of(ConfigurationError, lambda: read(config_dir))
 
 
 @pytest.mark.parametrize(

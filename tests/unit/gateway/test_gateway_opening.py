@@ -80,10 +80,9 @@ async def test_port_0_without_a_started_server_is_refused(tmp_path: Path) -> Non
     [
         ("models/server.toml", "model_name", "modelname", "unknown field `modelname`"),
         ("models/server.toml", '"openai"', '"opanai"', "unknown variant `opanai`"),
-        ("models/server.toml", "models.policy", "models.other", "'policy' not found"),
         ("tensorzero.toml", "json_mode", "jsonmode", "jsonmode"),
         ("tensorzero.toml", "enabled = false", "enabled = true", "TENSORZERO_CLICKHOUSE_URL"),
-        ("output.json", '"object"', '"obj', "JSON Schema"),
+        ("output.json", '"object"', '"objekt"', "JSON Schema"),
         ("templates/history.minijinja", "{% endfor %}", "{% end %}", "history.minijinja"),
     ],
 )

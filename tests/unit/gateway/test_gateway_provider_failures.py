@@ -184,13 +184,25 @@ async def test_a_template_that_cannot_be_rendered_concerns_the_run(
 
 
 async def test_arguments_that_a_schema_refuses_concern_the_run(config_dir: Path) -> None:
-    edit(config_dir / "user.json", '"required": ["mission"', '"required": ["goal", "mission"')
+    path = config_dir / "user.json"
+    schema = json.loads(path.read_text())
+    schema["properties"]["observation"]["maxLength"] = 1
+    path.write_text(json.dumps(schema))
     gateway = await open_gateway(configuration_of(config_dir))
 
-    with pytest.raises(ConfigurationError, match='"goal" is a required property'):
+    with pytest.raises(ConfigurationError, match="is longer than 1 character"):
         await gateway.infer(request())
 
     await gateway.close()
+
+
+async def test_an_argument_that_no_episode_has_is_refused_before_anything_is_asked(
+    config_dir: Path,
+) -> None:
+    edit(config_dir / "user.json", '"required": ["mission"', '"required": ["goal", "mission"')
+
+    with pytest.raises(ConfigurationError, match="requires 'goal', which is no argument"):
+        configuration_of(config_dir)
 
 
 async def test_a_client_that_never_answers_is_given_up() -> None:

@@ -7,13 +7,19 @@ from typing import Any
 
 import pytest
 
+from pytest_babyai.gateway.arguments import ActFunction
 from pytest_babyai.gateway.inference import (
     NO_CACHE,
     CacheOptions,
     InferenceRequest,
     episode_tags,
 )
-from pytest_babyai.gateway.wire import OCCASION_HEADER, inference_arguments, inference_of
+from pytest_babyai.gateway.wire import (
+    MODEL_HEADER,
+    OCCASION_HEADER,
+    inference_arguments,
+    inference_of,
+)
 from pytest_babyai.records import EpisodeSpec, Usage
 from tests.unit.gateway.gateway_fakes import request
 
@@ -22,6 +28,7 @@ def response(raw_response: list[Any] | None) -> Any:
     return SimpleNamespace(
         inference_id="id",
         output=SimpleNamespace(raw="{}", parsed={"action": "drop"}),
+        finish_reason=None,
         usage=SimpleNamespace(input_tokens=0, output_tokens=0, cost=0.0),
         raw_response=raw_response,
     )
@@ -37,19 +44,20 @@ def occasion_of(asked: InferenceRequest) -> str:
 def test_nothing_is_said_of_a_cache_that_is_off() -> None:
     arguments = inference_arguments(request(occasion="baseline-goto-200#3"), NO_CACHE)
 
-    assert not {"cache_options", "extra_headers", "include_raw_response"} & arguments.keys()
+    assert not {"cache_options", "extra_headers"} & arguments.keys()
 
 
-@pytest.mark.parametrize(
-    ("mode", "reads"), [("on", True), ("read_only", True), ("write_only", False)]
-)
-def test_the_raw_answer_is_asked_for_only_where_it_tells_a_cached_one(
-    mode: str, *, reads: bool
-) -> None:
-    arguments = inference_arguments(request(), CacheOptions(mode))
+@pytest.mark.parametrize("mode", ["on", "read_only", "write_only"])
+def test_the_mode_is_handed_on(mode: str) -> None:
+    assert inference_arguments(request(), CacheOptions(mode))["cache_options"] == {"enabled": mode}
 
-    assert arguments["cache_options"] == {"enabled": mode}
-    assert arguments.get("include_raw_response", False) is reads
+
+def test_the_models_of_a_variant_are_part_of_the_key() -> None:
+    function = ActFunction(model_hashes={"baseline": "ab12"})
+
+    arguments = inference_arguments(request(), CacheOptions("on"), function)
+
+    assert arguments["extra_headers"] == [{"name": MODEL_HEADER, "value": "ab12"}]
 
 
 def test_a_cached_answer_may_be_bounded_in_age() -> None:

@@ -23,7 +23,7 @@ from tests.unit.playing.rollout_fakes import (
 )
 
 if TYPE_CHECKING:
-    from pytest_babyai.gateway.inference import InferenceRequest
+    from pytest_babyai.gateway.inference import Inference, InferenceRequest
 
 pytestmark = pytest.mark.asyncio
 
@@ -72,10 +72,10 @@ async def test_task_and_seed_reach_the_environment() -> None:
 
 
 async def test_a_step_records_what_was_seen_said_and_done() -> None:
-    result = await result_of(FakeClient(acting(" drop\n", thinking="heavy")))
+    result = await result_of(FakeClient(acting("drop", thinking="heavy")))
 
     step = result.steps[0]
-    assert (step.observation, step.output) == ("view 0", "raw  drop\n")
+    assert (step.observation, step.output) == ("view 0", "raw drop")
     assert (step.thinking, step.candidate, step.action) == ("heavy", "drop", "drop")
     assert (step.status, step.inference_id) == (AnswerStatus.VALID, "id")
 
@@ -93,7 +93,7 @@ async def test_steps_are_told_as_they_are_made() -> None:
     assert told == ["view 0", "view 1", "view 2", "view 3"]
 
 
-@pytest.mark.parametrize("candidate", ["jump", "Go Forward", "go  forward", ""])
+@pytest.mark.parametrize("candidate", ["jump", "Go Forward", "go  forward", "", " drop", "drop\n"])
 async def test_an_unknown_action_goes_forward_and_is_recorded(candidate: str) -> None:
     environment = FakeEnvironment("goto", max_steps=1)
 
@@ -102,6 +102,39 @@ async def test_an_unknown_action_goes_forward_and_is_recorded(candidate: str) ->
     assert result.steps[0].status is AnswerStatus.UNKNOWN_ACTION
     assert environment.executed == ["go forward"]
     assert result.failed_candidates == (candidate,) == tuple(environment.failed_candidates)
+
+
+@pytest.mark.parametrize("answer", [acting("jum"), unparsable('{"action": "dr')])
+async def test_an_answer_that_was_cut_off_is_counted_as_such(answer: Inference) -> None:
+    environment = FakeEnvironment("goto", max_steps=1)
+
+    result = await result_of(
+        FakeClient(dataclasses.replace(answer, finish_reason="length")), environment
+    )
+
+    assert result.steps[0].status is AnswerStatus.CUT_OFF
+    assert result.failed_candidates == (result.steps[0].candidate,)
+    assert environment.executed == ["go forward"]
+
+
+async def test_the_limit_of_tokens_takes_nothing_from_a_whole_answer() -> None:
+    answer = dataclasses.replace(acting("drop"), finish_reason="length")
+
+    result = await result_of(FakeClient(answer))
+
+    assert result.steps[0].status is AnswerStatus.VALID
+
+
+async def test_the_models_that_answered_are_recorded() -> None:
+    answers = [
+        dataclasses.replace(acting("drop"), model=name)
+        for name in ("gpt-x", "gpt-x", "gpt-y", None)
+    ]
+
+    result = await result_of(FakeClient(*answers))
+
+    assert result.models == ("gpt-x", "gpt-y")
+    assert [step.model for step in result.steps] == ["gpt-x", "gpt-x", "gpt-y", None]
 
 
 @pytest.mark.parametrize("raw", ["I would rather jump", "", "{"])
@@ -140,7 +173,10 @@ async def test_a_request_carries_the_last_steps(history_length: int, kept: list[
     await play(client, history_length=history_length)
 
     assert client.requests[-1].observation == "view 3"
-    assert client.requests[-1].history == tuple((f"view {step}", "drop") for step in kept)
+    past = client.requests[-1].history
+    assert [(step.observation, step.action) for step in past] == [
+        (f"view {step}", "drop") for step in kept
+    ]
 
 
 async def test_the_history_tells_what_was_executed() -> None:
@@ -148,7 +184,19 @@ async def test_the_history_tells_what_was_executed() -> None:
 
     await play(client)
 
-    assert client.requests[2].history == (("view 0", "go forward"), ("view 1", "drop"))
+    past = [(step.observation, step.action) for step in client.requests[2].history]
+    assert past == [("view 0", "go forward"), ("view 1", "drop")]
+    assert [request.last_answer for request in client.requests[:3]] == [
+        "none",
+        "unknown action",
+        "valid",
+    ]
+    assert [(request.step, request.max_steps) for request in client.requests] == [
+        (1, 4),
+        (2, 4),
+        (3, 4),
+        (4, 4),
+    ]
 
 
 async def test_variants_differ_in_the_name_alone() -> None:

@@ -25,14 +25,16 @@ SEEDS = range(200, 204)
 
 def empty_tally() -> Tally:
     """A tally of a run that has settings, and no episode yet."""
-    configuration = SimpleNamespace(variants=("baseline", "history"))
+    configuration = SimpleNamespace(
+        variants=("baseline", "history"),
+        model_label=lambda _: "fake",
+        is_offline=lambda _: False,
+    )
     run = RunSpec(
         settings=Settings(),
         configuration=cast("GatewayConfiguration", configuration),
-        model_label="fake",
-        is_offline=False,
+        played=("baseline", "history"),
         variant_hashes={},
-        variants=frozenset(),
         root=Path(),
         nodeids={},
     )
