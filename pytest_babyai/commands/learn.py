@@ -139,19 +139,22 @@ class Loop:
         run = self.state.runs["evaluate"]
         files = [f"--{kind}={self.directory / f'report.{kind}'}" for kind in ("html", "md")]
         charts = f"--charts={self.directory / 'charts'}"
-        yield from self._command("report", run, *files, charts)
-        yield from self._learning_curve()
+        curve = self.directory / "learning-curve.svg"
+        curve.unlink(missing_ok=True)
+        yield from self._learning_curve(curve)
+        shown = [path for path in (curve, self.data.with_name("data.card.json")) if path.exists()]
+        attached = [f"--attach={path}" for path in shown]
+        yield from self._command("report", run, *files, charts, *attached)
         return 0
 
-    def _learning_curve(self) -> Iterator[str]:
+    def _learning_curve(self, path: Path) -> Iterator[str]:
         """Draws the training, where the offline server did it; others draw their own."""
         from pytest_babyai.finetuning.fine_tune import OFFLINE
         from pytest_babyai.finetuning.tuned_variant import TunedVariantFiles
 
         job = json.loads(TunedVariantFiles(self._config_dir()).manifest.read_bytes())["job"]
         if job["provider"] == OFFLINE:
-            output = f"--output={self.directory / 'learning-curve.svg'}"
-            yield from self._command("learning-curve", job["id"], output)
+            yield from self._command("learning-curve", job["id"], f"--output={path}")
 
     def _config_dir(self) -> Path:
         from pytest_babyai.project import find_config

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from pytest_babyai.errors import SettingsError, did_you_mean
 from pytest_babyai.gate.judge import (
     NO_MARGINS,
-    Cell,
     Reference,
     Verdict,
     alarm_alphas,
@@ -28,6 +27,7 @@ from pytest_babyai.gate.judge import (
     spend_all,
     verdict,
 )
+from pytest_babyai.gate.reasons import Cell
 from pytest_babyai.gate.rules import DEFAULT_LEVEL, Rule
 from pytest_babyai.gate.scores import RunScores
 from pytest_babyai.metrics import METRICS, PRIMARY
