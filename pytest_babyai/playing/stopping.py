@@ -27,7 +27,6 @@ from pytest_babyai.gate.judge import (
     spend_all,
     verdict,
 )
-from pytest_babyai.gate.reasons import Cell
 from pytest_babyai.gate.rules import DEFAULT_LEVEL, Rule
 from pytest_babyai.gate.scores import RunScores
 from pytest_babyai.metrics import METRICS, PRIMARY
@@ -46,6 +45,7 @@ from pytest_babyai.statistics.sequential import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from pytest_babyai.gate.reasons import Cell
     from pytest_babyai.records import EpisodeOutcome, EpisodeSpec
     from pytest_babyai.statistics import Interval
 
