@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PROGRAM: Final = "python -m pytest_babyai"
 COMMANDS: Final = (
-    *("init", "runs", "show", "report", "compare", "judge", "merge", "store", "record"),
+    *("init", "runs", "show", "report", "compare", "judge", "merge", "play", "store", "record"),
     *("dataset", "finetune", "learning-curve", "learn"),
 )
 """Commands in the order of the help text; the module of one has ``_`` for ``-``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -19,12 +19,13 @@ from pytest_babyai.commands.places import side_of
 from pytest_babyai.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import SimpleNamespace
 
     from pytest_babyai.commands.places import Side
-    from pytest_babyai.gate import Comparison, GateResult
+    from pytest_babyai.gate import GateResult
+    from pytest_babyai.reporting.summary import Compared
     from pytest_babyai.reporting.terminal import Line
 
 GATE_FAILED: Final = 1
@@ -69,6 +70,7 @@ def command(chosen: SimpleNamespace) -> Generator[str, None, int]:
         parse_rules,
     )
     from pytest_babyai.reporting.artifacts import check_place
+    from pytest_babyai.reporting.summary import compared, with_changes
 
     if chosen.md is not None:
         check_place("--md", chosen.md)
@@ -85,10 +87,11 @@ def command(chosen: SimpleNamespace) -> Generator[str, None, int]:
         place="--fail",
     )
     against = Reference(old.label, old.snapshot.scores)
-    comparison = compare(new.snapshot.scores, against, margins=_margins(chosen.margin))
+    found = compare(new.snapshot.scores, against, margins=_margins(chosen.margin))
+    comparison = with_changes(compared(found, notes), _definitions(new), _definitions(old))
     gates = evaluate_rules(rules, new.snapshot.scores, against)
-    written = [*_write_markdown(chosen.md, new, comparison, gates, notes)] if chosen.md else []
-    yield from _compared(chosen, comparison, notes)
+    written = [*_write_markdown(chosen.md, new, comparison, gates)] if chosen.md else []
+    yield from _compared(chosen, comparison)
     if gates:
         yield ""
     code = yield from judged_lines(gates)
@@ -99,31 +102,29 @@ def command(chosen: SimpleNamespace) -> Generator[str, None, int]:
 def judged_lines(gates: Sequence[GateResult]) -> Generator[str, None, int]:
     """Yields what came of gates; returns the exit code."""
     from pytest_babyai.gate import GateOutcome
-    from pytest_babyai.reporting.comparison import gate_lines
     from pytest_babyai.reporting.numbers import symbols_for
+    from pytest_babyai.reporting.summary import judged
+    from pytest_babyai.reporting.terminal import gate_lines
 
     width, symbols = shutil.get_terminal_size().columns, symbols_for(sys.stdout.encoding)
-    for line in gate_lines(gates, width=width, symbols=symbols):
+    for line in gate_lines(map(judged, gates), width=width, symbols=symbols):
         yield line.text
     return GATE_FAILED if any(gate.outcome is GateOutcome.FAILED for gate in gates) else 0
 
 
-def _compared(
-    chosen: SimpleNamespace, comparison: Comparison, notes: Sequence[str]
-) -> Iterator[str]:
-    from pytest_babyai.reporting.comparison import comparison_lines, reference_lines
+def _compared(chosen: SimpleNamespace, comparison: Compared) -> Iterator[str]:
     from pytest_babyai.reporting.numbers import symbols_for
-    from pytest_babyai.reporting.terminal import wrapped
+    from pytest_babyai.reporting.terminal import comparison_lines, reference_lines, wrapped
 
     width, symbols = shutil.get_terminal_size().columns, symbols_for(sys.stdout.encoding)
     lines: list[Line] = []
     if chosen.metric and comparison.variants:
-        lines += wrapped(notes, width)
+        lines += wrapped([note.text for note in comparison.notes], width)
         for metric in chosen.metric:
             lines += reference_lines(comparison, metric, width=width, symbols=symbols)
     else:
         lines += comparison_lines(
-            comparison, notes=notes, width=width, verbosity=chosen.verbose, symbols=symbols
+            comparison, width=width, verbosity=chosen.verbose, symbols=symbols
         )
     yield from (line.text for line in lines)
 
@@ -141,7 +142,7 @@ def _either(parts: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _margins(written: str | None) -> dict[str, float]:
-    from pytest_babyai.reporting.comparison import DEFAULT_MARGIN, margins
+    from pytest_babyai.reporting.summary import DEFAULT_MARGIN, margins
     from pytest_babyai.settings.values import number
 
     try:
@@ -150,25 +151,28 @@ def _margins(written: str | None) -> dict[str, float]:
         raise SettingsError(f"--margin: expected {expected}, found {written!r}") from None
 
 
+def _definitions(side: Side) -> dict[str, Mapping[str, Any]]:
+    """Returns what variants were made of, as far as it was kept: a baseline keeps hashes."""
+    if side.log is None:
+        return {}
+    return {name: each.contents for name, each in side.log.manifest.variants.items()}
+
+
 def _write_markdown(
-    path: Path,
-    side: Side,
-    comparison: Comparison,
-    gates: Sequence[GateResult],
-    notes: Sequence[str],
+    path: Path, side: Side, comparison: Compared, gates: Sequence[GateResult]
 ) -> Iterator[str]:
     from pytest_babyai.environment import TASKS
-    from pytest_babyai.reporting.artifacts import Judged, write_artifacts
+    from pytest_babyai.reporting.artifacts import write_artifacts
     from pytest_babyai.reporting.recorded import provenance_of, recorded_run
+    from pytest_babyai.reporting.summary import build_summary
 
     if side.log is None:
         raise SettingsError(f"--md: B has to be a run, and {side.label} keeps scores only")
-    judged = Judged(
-        report=recorded_run(side.log, TASKS, with_steps=False),
+    summary = build_summary(
+        recorded_run(side.log, TASKS),
+        comparisons=[comparison],
+        gates=gates,
         provenance=provenance_of(side.log.manifest),
-        comparisons=(comparison,),
-        notes=tuple(notes),
-        gates=tuple(gates),
     )
-    for written in write_artifacts({"md": path}, judged):
+    for written in write_artifacts({"md": path}, summary):
         yield f"{written} written"

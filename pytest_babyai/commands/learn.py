@@ -397,7 +397,7 @@ class Loop:
             self.state.runs["evaluate"],
             self.directory,
             manifest=self._manifest(),
-            reference=self.options.teacher,
+            config_dir=self._curation().config_dir(),
         )
         return 0
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import SimpleNamespace
 
     from pytest_babyai.offline.finetuning.metrics import TrainingMetrics
-    from pytest_babyai.reporting.learning_curve import LearningCurve
+    from pytest_babyai.reporting.charts import LearningCurve
 
 
 @click.command("learning-curve", help="Draw loss and accuracy of a training of the offline model.")
@@ -43,7 +43,7 @@ def draw_learning_curve(root: Path, job: str, output: Path) -> Iterator[str]:
     """
     from pytest_babyai.offline.finetuning.metrics import read_metrics
     from pytest_babyai.offline.process import MODELS_DIRECTORY
-    from pytest_babyai.reporting.learning_curve import write_learning_curve
+    from pytest_babyai.reporting.charts import write_learning_curve
 
     models = root / MODELS_DIRECTORY
     metrics = read_metrics(models, job) if models.is_dir() else None
@@ -63,7 +63,7 @@ def draw_learning_curve(root: Path, job: str, output: Path) -> Iterator[str]:
 
 
 def _curve_of(metrics: TrainingMetrics) -> LearningCurve:
-    from pytest_babyai.reporting.learning_curve import LearningCurve
+    from pytest_babyai.reporting.charts import LearningCurve
 
     return LearningCurve(
         title=f"{metrics.model}: {metrics.num_train:,} answers, {metrics.num_parameters:,} numbers",

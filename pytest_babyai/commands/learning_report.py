@@ -6,18 +6,14 @@ import html
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from pytest_babyai.journal import RunLog
-    from pytest_babyai.reporting.replays import ReplayEnvironment
-    from pytest_babyai.reporting.results import EpisodeReport
 
 CURVE: Final = "learning-curve.svg"
 
 
 def write_learning_report(
-    root: Path, run_id: str, directory: Path, *, manifest: dict[str, Any], reference: str
+    root: Path, run_id: str, directory: Path, *, manifest: dict[str, Any], config_dir: Path
 ) -> Iterator[str]:
     """Writes HTML, Markdown and charts of an evaluation, and what its student was trained on.
 
@@ -26,14 +22,13 @@ def write_learning_report(
         run_id: The evaluation.
         directory: Where the files go.
         manifest: Of the fine-tuned variant.
-        reference: The variant that all others are compared with.
+        config_dir: Where baselines are.
 
     Raises:
         UsageError: The run cannot be read, or a file cannot be written.
     """
-    from pytest_babyai.environment import TASKS
+    from pytest_babyai.commands.report import write_reports
     from pytest_babyai.journal import RUNS_DIRECTORY, open_run
-    from pytest_babyai.reporting.files import write_reports
 
     files = {
         "html": directory / "report.html",
@@ -41,22 +36,13 @@ def write_learning_report(
         "charts": directory / "charts",
     }
     log = open_run(root / RUNS_DIRECTORY, run_id)
-    for path in write_reports(log, files, _environments_of, tasks=TASKS, reference=reference):
-        yield f"{path} written"
+    yield from write_reports(log, files, config_dir=config_dir)
     curve = directory / CURVE
     drawn = list(_draw(root, manifest, curve))
     yield from drawn
     lines = [*_training_lines(manifest), *_card_lines(manifest), *drawn[:1]]
     _append(files["md"], _markdown(lines, curve if drawn else None))
     _insert(files["html"], _section(lines, curve if drawn else None))
-
-
-def _environments_of(log: RunLog) -> Callable[[EpisodeReport], ReplayEnvironment]:
-    from pytest_babyai.environment import environment_factory
-
-    settings = log.manifest.session.settings
-    make = environment_factory("builtin", num_dists=int(settings.get("num_dists", 0)))
-    return lambda episode: make(episode.spec.task)
 
 
 def _draw(root: Path, manifest: dict[str, Any], curve: Path) -> Iterator[str]:

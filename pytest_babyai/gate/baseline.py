@@ -266,6 +266,7 @@ def baseline_text(snapshot: RunSnapshot) -> bytes:
         _MARK: _SCHEMA,
         "model": snapshot.model_label,
         "offline": snapshot.offline,
+        "models": list(snapshot.models),
         "settings": dict(sorted(settings.items())),
         "versions": dict(sorted(snapshot.versions.items())),
         "variants": {name: snapshot.variant_hashes.get(name) for name in scores.variants},
@@ -396,7 +397,7 @@ def _rebuilt(
         variant_hashes={name: text for name, text in hashes.items() if text is not None},
         fingerprints=known,
         scores=RunScores.of_outcomes(outcomes, variants=list(hashes), tasks=head["tasks"]),
-        models=reported_models(outcomes),
+        models=tuple(map(str, head.get("models") or ())),
     )
 
 

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_babyai.errors import StatisticsError
 from pytest_babyai.gate import reasons
+from pytest_babyai.gate.reasons import Cell
 from pytest_babyai.gate.rules import DEFAULT_LEVEL, EACH
 from pytest_babyai.gate.scores import metric_values
 from pytest_babyai.metrics import METRICS, PRIMARY
@@ -177,39 +178,6 @@ def planned_gates(
     """
     found = (narrowed for rule in rules for narrowed in _narrowed(rule, run, reference) or [rule])
     return tuple(dict.fromkeys(found))
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One variant and task under one rule: the evidence, or why there is none."""
-
-    rule: Rule
-    values: MetricValues
-    evidence: Evidence | None
-    missing: str = ""
-    num_errors: int = 0
-
-    @property
-    def is_bad(self) -> bool:
-        """Whether the estimate lies on the bad side of the bound."""
-        if self.evidence is None or self.evidence.estimate == self.rule.bound:
-            return False
-        return not self.rule.definition.is_better(self.evidence.estimate, self.rule.bound)
-
-    @property
-    def p_value(self) -> float:
-        """Two-sided, for the bound being the truth; 1 on the good side, where nothing alarms."""
-        if self.evidence is None or not self.is_bad:
-            return 1.0
-        return 0.0 if self.rule.is_absolute_end else self.evidence.p_value(self.rule.bound)
-
-    def holds(self, interval: Interval | None) -> bool:
-        """Returns whether a whole interval lies on the good side."""
-        if interval is None:
-            return False
-        if self.rule.definition.lower_is_better:
-            return interval.high <= self.rule.bound
-        return interval.low >= self.rule.bound
 
 
 def cells_of(rule: Rule, run: RunScores, reference: Reference | None) -> list[Cell]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_babyai.statistics import seeds_for_half_width, seeds_for_margin
@@ -10,10 +11,43 @@ from pytest_babyai.statistics import seeds_for_half_width, seeds_for_margin
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_babyai.gate.judge import Cell
     from pytest_babyai.gate.rules import Rule
     from pytest_babyai.gate.scores import MetricValues
-    from pytest_babyai.statistics import Interval
+    from pytest_babyai.statistics import Evidence, Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One variant and task under one rule: the evidence, or why there is none."""
+
+    rule: Rule
+    values: MetricValues
+    evidence: Evidence | None
+    missing: str = ""
+    num_errors: int = 0
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether the estimate lies on the bad side of the bound."""
+        if self.evidence is None or self.evidence.estimate == self.rule.bound:
+            return False
+        return not self.rule.definition.is_better(self.evidence.estimate, self.rule.bound)
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, for the bound being the truth; 1 on the good side, where nothing alarms."""
+        if self.evidence is None or not self.is_bad:
+            return 1.0
+        return 0.0 if self.rule.is_absolute_end else self.evidence.p_value(self.rule.bound)
+
+    def holds(self, interval: Interval | None) -> bool:
+        """Returns whether a whole interval lies on the good side."""
+        if interval is None:
+            return False
+        if self.rule.definition.lower_is_better:
+            return interval.high <= self.rule.bound
+        return interval.low >= self.rule.bound
+
 
 _MAX_DECIMALS: Final = 8
 _WANTED: Final = 0.05

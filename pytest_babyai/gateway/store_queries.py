@@ -60,6 +60,10 @@ SELECT DISTINCT toString(id) AS known FROM asked WHERE toUInt128(id) IN (
     WHERE episode_id_uint IN (SELECT toUInt128(id) FROM asked))
 FORMAT JSONEachRow
 """
+_PROMPTS: Final = """
+SELECT toString(inference_id) AS id, system, input_messages AS messages
+FROM ModelInference WHERE inference_id IN (SELECT id FROM asked) FORMAT JSONEachRow
+"""
 _ADD_EVALUATION_EPISODES: Final = "INSERT INTO DynamicEvaluationRunEpisode FORMAT JSONEachRow"
 
 
@@ -128,6 +132,15 @@ class ClickHouseStore:
             StoreError: The store cannot be asked.
         """
         return {str(row["known"]) for row in await self._select(_EVALUATION_EPISODES, episode_ids)}
+
+    async def prompts(self, inference_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Returns what models were sent: system message and, as JSON, the others.
+
+        Raises:
+            StoreError: The store cannot be asked.
+        """
+        rows = await self._select(_PROMPTS, inference_ids)
+        return {row["id"]: (row["system"] or "", row["messages"] or "[]") for row in rows}
 
     async def add_evaluation_episodes(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Writes rows of the table of evaluation episodes; returns once they cannot be lost.

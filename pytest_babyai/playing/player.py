@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pytest_babyai.environment import Environment
+    from pytest_babyai.gateway.inference import Inference, InferenceClient, InferenceRequest
     from pytest_babyai.gateway.stored import StorePlace
     from pytest_babyai.offline.process import OfflineServer
     from pytest_babyai.playing.recording import EpisodeJournal
@@ -68,6 +69,8 @@ class Player:
         server: The offline model's server; None where another model plays.
         controls: What holds the run back.
         scheduler: What plays the episodes.
+        num_finished: Episodes that this session has played to their end.
+        span_s: When the first of them started and the last one ended; None before.
     """
 
     def __init__(  # noqa: PLR0913 - built by `open_player` alone
@@ -100,7 +103,9 @@ class Player:
         )
         self.started_s = time.monotonic()
         self._thread = thread
-        self._client = self.controls.observed(gateway)
+        self.num_finished = 0
+        self.span_s: tuple[float, float] | None = None
+        self._client = _CountedClient(self.controls.observed(gateway))
         self._around: Around = around or (lambda _: nullcontext())
         self._environments = _Environments(run.settings.environment)
         self._confirming: set[asyncio.Task[None]] = set()
@@ -185,9 +190,17 @@ class Player:
         if self._confirming:
             await asyncio.wait(self._confirming, timeout=patience_s)
 
+    @property
+    def num_requests(self) -> int:
+        """Requests that were sent to the model: what a cache has answered never was."""
+        return self._client.num_requests
+
     async def _play(self, episode: PlannedEpisode) -> EpisodeOutcome:
+        started_s = time.monotonic()
         with self._around(episode):
             outcome = await self._rollout(episode)
+        self.num_finished += 1
+        self.span_s = (min(started_s, (self.span_s or (started_s,))[0]), time.monotonic())
         self.controls.count_episode(outcome)
         return outcome
 
@@ -387,6 +400,21 @@ def _close_gateway(thread: LoopThread, gateway: Gateway, shutdown: Shutdown) -> 
     patience_s = shutdown.at_most_s(CLOSE_TIMEOUT_S)
     with suppress(TimeoutError):
         thread.run(gateway.close(patience_s), patience_s + BLOCKED_S)
+
+
+class _CountedClient:
+    """Counts the requests that were sent."""
+
+    def __init__(self, client: InferenceClient) -> None:
+        self._client = client
+        self.num_requests = 0
+
+    async def infer(self, request: InferenceRequest, /) -> Inference:
+        """Asks the client; see `InferenceClient.infer`."""
+        self.num_requests += 1
+        inference = await self._client.infer(request)
+        self.num_requests -= inference.cached
+        return inference
 
 
 class _Environments:

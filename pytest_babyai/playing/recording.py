@@ -145,9 +145,9 @@ def _manifest(run: RunSpec) -> Manifest:
         directory=run.root,
         num_selected=len(run.nodeids),
     )
-    parts = run.configuration.variant_parts
+    parts, contents = run.configuration.variant_parts, run.configuration.variant_contents
     variants = {
-        name: VariantDefinition(hash_, parts[name])
+        name: VariantDefinition(hash_, parts[name], contents.get(name, {}))
         for name, hash_ in run.variant_hashes.items()
         if name in run.played
     }

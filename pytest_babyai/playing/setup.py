@@ -11,6 +11,7 @@ from pytest_babyai.environment import TASKS, resolve_task
 from pytest_babyai.errors import CredentialsError, SettingsError, UnknownTaskError, did_you_mean
 from pytest_babyai.gate import BASELINES_DIRECTORY
 from pytest_babyai.gateway.configuration import check_rule_models, read_configuration
+from pytest_babyai.gateway.credentials import public_url
 from pytest_babyai.gateway.inference import TRAIN_SEEDS
 from pytest_babyai.gateway.toml_files import find_files
 from pytest_babyai.playing.run_spec import RunSpec
@@ -174,8 +175,14 @@ def read_setup(
     if chosen is not None:
         chosen = path_of("config", chosen)
     source = find_config(chosen, places, option=origin_of("config", [*strong, *weaker]))
-    weak = [*weaker, _settings_file(source, is_chosen=chosen is not None)]
+    is_own = chosen is not None or source in [place / CONFIG for place in places]
+    weak = [*weaker, _settings_file(source) if is_own else _NO_SETTINGS]
     settings = resolve([*strong, *weak])
+    if settings.gateway_url is not None and (place := origin_of("model", [typed])):
+        raise SettingsError(
+            f"{place} and a running gateway exclude each other: the gateway at "
+            f"{public_url(settings.gateway_url)} has models of its own"
+        )
     model = settings.model  # a name is one of the models' files
     configuration = read_configuration(
         source,
@@ -205,12 +212,13 @@ def _resolve(sources: Sequence[Source], configuration: GatewayConfiguration) -> 
     return replace(settings, model=settings.model or configuration.model_name)
 
 
-def _settings_file(source: Path, *, is_chosen: bool) -> Source:
-    # The packaged directory is a stand-in for the gateway's files; its settings are an example, and
-    # must not decide over a project that has none.
-    if source == packaged(CONFIG) and not is_chosen:
-        return Source({}, lambda definition: definition.key)
+def _settings_file(source: Path) -> Source:
     return read_settings_file(find_files(source)[0].parent / SETTINGS_FILE)
+
+
+# The packaged directory is a stand-in for the gateway's files; its settings are an example, and
+# must not decide over a project that has none.
+_NO_SETTINGS = Source({}, lambda definition: definition.key)
 
 
 def _precision(settings: Settings, sources: Sequence[Source]) -> Precision | None:

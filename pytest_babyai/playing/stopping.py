@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from pytest_babyai.errors import SettingsError, did_you_mean
 from pytest_babyai.gate.judge import (
     NO_MARGINS,
-    Cell,
     Reference,
     Verdict,
     alarm_alphas,
@@ -46,6 +45,7 @@ from pytest_babyai.statistics.sequential import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from pytest_babyai.gate.reasons import Cell
     from pytest_babyai.records import EpisodeOutcome, EpisodeSpec
     from pytest_babyai.statistics import Interval
 

@@ -11,9 +11,9 @@ import pytest
 from pytest_babyai.environment import environment_factory
 from pytest_babyai.errors import BaselineError, SettingsError, UsageError
 from pytest_babyai.gate import baseline_path, save_baseline
-from pytest_babyai.reporting.artifacts import Judged, check_place, write_artifacts
+from pytest_babyai.reporting.artifacts import check_place, write_artifacts
 from pytest_babyai.reporting.github import append_step_summary
-from pytest_babyai.reporting.recorded import NO_PROVENANCE, provenance_of, with_steps
+from pytest_babyai.reporting.markdown import markdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
     from pytest_babyai.plugin.state import State
     from pytest_babyai.reporting.replays import ReplayEnvironment
-    from pytest_babyai.reporting.results import EpisodeReport, RunReport
+    from pytest_babyai.reporting.results import EpisodeReport
 
 KINDS: Final = ("html", "md", "csv", "parquet", "charts")
 _LIBRARIES: Final = {
-    "html": ("altair", "report"),
     "charts": ("vl_convert", "report"),
     "parquet": ("pyarrow", "parquet"),
 }
@@ -68,17 +67,17 @@ class ArtifactHooks:
         files = artifact_paths(self._state)
         if not files:
             return
-        report = self._state.tally.report(interrupted=interrupted)
-        player = self._state.player
-        if player is not None and player.journal is not None and "html" in files:
-            report = with_steps(report, player.journal.log)
-        for path in write_artifacts(files, self._judged(report)):
+        summary = self._state.summary(
+            interrupted=interrupted, with_trajectories=bool({"html", "md"} & files.keys())
+        )
+        for path in write_artifacts(files, summary, make_environment=self._environment):
             yield f"{path} written"
 
     def _write_step_summary(self, *, interrupted: bool) -> Iterator[str]:
-        report = self._state.tally.report(interrupted=interrupted)
         try:
-            append_step_summary(os.environ, lambda: self._judged(report).markdown())
+            append_step_summary(
+                os.environ, lambda: markdown(self._state.summary(interrupted=interrupted))
+            )
         except SettingsError as error:  # nobody asked for it by an option
             yield f"WARNING: {error}"
 
@@ -96,22 +95,6 @@ class ArtifactHooks:
         allow_errors = self._state.plan.settings.save_errors == "on"
         save_baseline(path, tally.compared.snapshot, allow_errors=allow_errors)
         yield f"baseline {path} written; commit it"
-
-    def _judged(self, report: RunReport) -> Judged:
-        tally, player = self._state.tally, self._state.player
-        journal = player.journal if player is not None else None
-        try:
-            notes = tally.compared.notes
-        except BaselineError as error:
-            notes = (f"not compared: {error}",)
-        return Judged(
-            report=report,
-            provenance=provenance_of(journal.log.manifest) if journal else NO_PROVENANCE,
-            comparisons=tally.compared.possible,
-            notes=notes,
-            gates=tuple(tally.judged()),
-            make_environment=self._environment,
-        )
 
     def _environment(self, episode: EpisodeReport) -> ReplayEnvironment:
         plan = self._state.plan

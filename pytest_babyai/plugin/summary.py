@@ -8,16 +8,15 @@ import pytest
 
 from pytest_babyai.errors import UsageError
 from pytest_babyai.plugin.outcomes import ATTRIBUTE, resume_command
-from pytest_babyai.reporting.comparison import comparison_lines, gate_lines, reference_lines
-from pytest_babyai.reporting.episodes import counts_lines
-from pytest_babyai.reporting.numbers import count_of, symbols_for
-from pytest_babyai.reporting.terminal import WARNING_STYLE, Line, summary_lines, wrapped
+from pytest_babyai.reporting.numbers import symbols_for
+from pytest_babyai.reporting.terminal import terminal_lines
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
     from pytest_babyai.plugin.state import State
     from pytest_babyai.reporting.results import RunReport
+    from pytest_babyai.reporting.summary import Summary
 
 
 class SummaryHooks:
@@ -37,57 +36,30 @@ class SummaryHooks:
         may_go_on = is_interrupted and player is not None and player.journal is not None
         if not (tally.episodes or may_go_on):
             return
-        report = tally.report(interrupted=is_interrupted)
-        if tally.episodes:
-            self._print_tables(terminalreporter, report)
-        for text in self._journal_lines(report):
-            terminalreporter.write_line(text)
-
-    def _print_tables(self, terminalreporter: pytest.TerminalReporter, report: RunReport) -> None:
-        writer = self._state.config.get_terminal_writer()
-        width, symbols = writer.fullwidth, symbols_for(_encoding(writer))
         verbosity = terminalreporter.verbosity
-        terminalreporter.section("BabyAI episodes", sep="=")
-        how: dict[str, Any] = {"width": width, "symbols": symbols}
-        between = self._state.tally.compared.between_variants
-        for line in summary_lines(report, comparison=between, verbosity=verbosity, **how):
-            terminalreporter.write_line(line.text, **line.style)
-        for line in self._decision_lines(verbosity, how):
-            terminalreporter.write_line(line.text, **line.style)
-        for text in counts_lines(report, width=width, symbols=symbols):
+        summary = self._state.summary(interrupted=is_interrupted, with_trajectories=verbosity > 0)
+        if tally.episodes:
+            self._print_tables(terminalreporter, summary)
+        for text in self._journal_lines(summary.report):
             terminalreporter.write_line(text)
 
-    def _decision_lines(self, verbosity: int, how: dict[str, Any]) -> Iterator[Line]:
-        tally, player = self._state.tally, self._state.player
-        if player is not None and player.controls.early_stop is not None:
-            yield from wrapped(
-                player.controls.early_stop.lines(how["symbols"].plus_minus), how["width"]
-            )
-        compared = tally.compared
-        if (between := compared.between_variants) and between.variants:
-            yield Line("")
-            yield from reference_lines(between, **how)
-        try:
-            against, notes = compared.against_baseline, compared.notes
-        except UsageError as error:
-            yield from wrapped([f"not compared: {error}"], how["width"], WARNING_STYLE)
-        else:
-            if against is not None:
-                yield Line("")
-                yield from comparison_lines(against, notes=notes, verbosity=verbosity, **how)
-        if judged := tally.judged():
-            yield Line("")
-            yield from gate_lines(judged, **how)
+    def _print_tables(self, terminalreporter: pytest.TerminalReporter, summary: Summary) -> None:
+        writer = self._state.config.get_terminal_writer()
+        terminalreporter.section("BabyAI episodes", sep="=")
+        for line in terminal_lines(
+            summary,
+            width=writer.fullwidth,
+            symbols=symbols_for(_encoding(writer)),
+            verbosity=terminalreporter.verbosity,
+        ):
+            terminalreporter.write_line(line.text, **line.style)
 
     def _journal_lines(self, report: RunReport) -> Iterator[str]:
-        yield from self._state.notices
+        if not report.episodes:
+            yield from self._state.notices
         player = self._state.player
         if player is None:
             return
-        yield from self._state.run.configuration.answer_lines(
-            episode.outcome for episode in report.episodes
-        )
-        yield from player.controls.notes()
         if player.server is not None:
             yield from player.server.notes()
         if player.link is not None:
@@ -95,14 +67,8 @@ class SummaryHooks:
         if player.journal is None:
             return
         run_id = player.run_id
-        reported = {each.outcome.episode_id for each in report.episodes}
-        if reused := player.journal.reused_ids & reported:
-            yield f"{count_of(len(reused), 'episode')} played before, and not played again"
         if player.journal.spent is not None:
             yield f"consumed by all sessions of the run: {player.journal.log.spent()}"
-        if problems := player.journal.problems:
-            lines = count_of(len(problems), "damaged line")
-            yield f"WARNING: {lines} in the journal, not counted as played: {problems[0]}"
         yield f"run {run_id}; see it with: python -m pytest_babyai show {run_id}"
         if len(report.episodes) < report.num_selected:
             yield f"go on with: {resume_command(self._state.config, run_id)}"

@@ -27,9 +27,9 @@ from pytest_babyai.gate.judge import spend_all
 from pytest_babyai.journal import installed_versions
 from pytest_babyai.playing.stopping import Decisions
 from pytest_babyai.plugin.options import GATES
-from pytest_babyai.reporting.comparison import compare_variants, margins
 from pytest_babyai.reporting.numbers import count_of
 from pytest_babyai.reporting.results import RunReport, RunSetup
+from pytest_babyai.reporting.summary import build_summary, compare_variants, margins
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from pytest_babyai.playing.run_spec import RunSpec
     from pytest_babyai.playing.stopping import Stopping
     from pytest_babyai.records import EpisodeSpec, PlannedEpisode
-    from pytest_babyai.reporting.results import EpisodeReport
+    from pytest_babyai.reporting.recorded import Provenance
+    from pytest_babyai.reporting.results import Effort, EpisodeReport
+    from pytest_babyai.reporting.summary import Summary
     from pytest_babyai.settings.model import Settings
 
 
@@ -120,6 +122,7 @@ class Tally:
         num_left_out: Episodes that need not be played, as their variant is known well enough.
         num_unknown: Episodes of gates that run alone which the journal does not have.
         stopping: What stopped variants early; None where nothing did.
+        played: What this session has played; None where all episodes are its own.
     """
 
     def __init__(self, run: RunSpec, baseline_path: Path | None = None) -> None:
@@ -127,6 +130,7 @@ class Tally:
         self.num_left_out = 0
         self.num_unknown = 0
         self.stopping: Stopping | None = None
+        self.played: Effort | None = None
         self._run = run
         self._baseline_path = baseline_path
         self._askers: defaultdict[str, set[str]] = defaultdict(set)
@@ -172,6 +176,7 @@ class Tally:
                 run.settings.references,
                 ((e.spec.task, e.spec.seed, e.num_dists) for e in run.nodeids),
             ),
+            played=self.played,
         )
 
     def decisions(self, rules: tuple[Rule, ...]) -> Decisions | None:
@@ -186,6 +191,29 @@ class Tally:
             baseline=baseline and Reference(baseline.label, baseline.snapshot.scores),
             primary=settings.primary,
             margins=margins(settings.margin),
+        )
+
+    def summary(
+        self, report: RunReport, *, notices: Iterable[str] = (), provenance: Provenance
+    ) -> Summary:
+        """Returns what there is to say of the run so far.
+
+        Args:
+            report: The run.
+            notices: What else there is to say.
+            provenance: Where its numbers come from.
+        """
+        try:
+            notes = self.compared.notes
+        except BaselineError as error:
+            notes = (f"not compared: {error}",)
+        return build_summary(
+            report,
+            comparisons=self.compared.possible,
+            gates=self.judged(),
+            notes=notes,
+            notices=tuple(notices),
+            provenance=provenance,
         )
 
     @property

@@ -16,7 +16,7 @@ STEP_SUMMARY: Final = "GITHUB_STEP_SUMMARY"
 MAX_BYTES: Final = 1024 * 1024
 """Largest summary of a step; GitHub drops a larger one as a whole."""
 
-_NOTE: Final = "> Cut here: GitHub takes no more. `--babyai-md=FILE` writes the whole report."
+_NOTE: Final = "> Cut here: GitHub takes no more. `--babyai-html=FILE` has the whole report."
 _OPEN, _CLOSE = "<details>", "</details>"
 
 

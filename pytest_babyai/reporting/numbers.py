@@ -1,20 +1,27 @@
-"""Numbers as text: mean ± SEM, counts, seeds and durations; undefined is a dash."""
+"""Numbers as text: mean ± SEM, counts, seeds, costs and durations; undefined is a dash.
+
+Texts are written in Unicode throughout; `translated` puts them into what a terminal can print,
+where lines are written.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_babyai.statistics import Estimate
 
+DASH: Final = "–"  # noqa: RUF001 - an en dash is meant
 _MAX_SPANS = 6
 _MINUTE_S = 60
 _HOUR_S = 3600
+_CENT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +33,15 @@ class Symbols:
     arrow: str
     ellipsis: str
     dot: str
+    delta: str = "Δ"
+    times: str = "×"  # noqa: RUF001 - a multiplication sign is meant
 
 
-UNICODE = Symbols("±", "–", "→", "…", "·")  # noqa: RUF001 -- an en dash is meant
-ASCII = Symbols("+/-", "-", "->", "...", "|")
+UNICODE = Symbols("±", DASH, "→", "…", "·")
+ASCII = Symbols("+/-", "-", "->", "...", "|", "change in", "x")
+_TRANSLATION: Final = str.maketrans(
+    dict(zip(dataclasses.astuple(UNICODE), dataclasses.astuple(ASCII), strict=True))
+)
 
 
 def symbols_for(encoding: str | None) -> Symbols:
@@ -43,6 +55,11 @@ def symbols_for(encoding: str | None) -> Symbols:
     except (UnicodeEncodeError, LookupError):
         return ASCII
     return UNICODE
+
+
+def translated(text: str, symbols: Symbols) -> str:
+    """Returns a text with the symbols of `UNICODE` replaced by those that can be printed."""
+    return text if symbols is UNICODE else text.translate(_TRANSLATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +83,32 @@ COUNT = NumberFormat(1)
 TOKENS = NumberFormat(0)
 
 
-def format_estimate(
-    estimate: Estimate, number_format: NumberFormat, symbols: Symbols = UNICODE
-) -> str:
+def format_estimate(estimate: Estimate, number_format: NumberFormat) -> str:
     """Writes mean ± SEM, such as ``0.62 ± 0.05``; a single value reads ``0.62 ± –``."""  # noqa: RUF002
     if estimate.mean is None:
-        return symbols.dash
+        return DASH
     if estimate.sem is None:
-        number = format_number(estimate.mean, number_format, symbols)
-        return f"{number.removesuffix(number_format.unit)} {symbols.plus_minus} {symbols.dash}"
+        number = format_number(estimate.mean, number_format)
+        return f"{number.removesuffix(number_format.unit)} ± {DASH}"
     spread = estimate.sem * number_format.scale
     decimals = _decimals_for(spread, number_format.decimals)
     center = _fixed(estimate.mean * number_format.scale, decimals)
-    return f"{center} {symbols.plus_minus} {_fixed(spread, decimals)}{number_format.unit}"
+    return f"{center} ± {_fixed(spread, decimals)}{number_format.unit}"
 
 
-def format_number(
-    value: float | None, number_format: NumberFormat, symbols: Symbols = UNICODE
-) -> str:
+def format_number(value: float | None, number_format: NumberFormat) -> str:
     """Writes one number, such as ``62.0 %``; None is a dash."""
     if value is None:
-        return symbols.dash
+        return DASH
     return _fixed(value * number_format.scale, number_format.decimals) + number_format.unit
+
+
+def format_signed(value: float | None, number_format: NumberFormat) -> str:
+    """Writes a difference with its sign and without a unit, such as ``+12.0``; None is a dash."""
+    if value is None:
+        return DASH
+    text = _fixed(value * number_format.scale, number_format.decimals)
+    return text if text.startswith("-") or not float(text.replace(",", "")) else f"+{text}"
 
 
 def count_of(number: int, singular: str, plural: str | None = None) -> str:
@@ -96,27 +117,27 @@ def count_of(number: int, singular: str, plural: str | None = None) -> str:
     return f"{number:,} {noun}"
 
 
-def format_seeds(seeds: Iterable[int], symbols: Symbols = UNICODE) -> str:
+def format_seeds(seeds: Iterable[int]) -> str:
     """Writes seeds as spans, such as ``200–219, 300``; many spans end in their number."""  # noqa: RUF002
     ordered = sorted(set(seeds))
     if not ordered:
-        return symbols.dash
+        return DASH
     groups = itertools.groupby(enumerate(ordered), key=lambda pair: pair[1] - pair[0])
     spans = [[seed for _, seed in group] for _, group in groups]
-    texts = [
-        str(span[0]) if len(span) == 1 else f"{span[0]}{symbols.dash}{span[-1]}" for span in spans
-    ]
+    texts = [str(span[0]) if len(span) == 1 else f"{span[0]}{DASH}{span[-1]}" for span in spans]
     if len(texts) <= _MAX_SPANS:
         return ", ".join(texts)
-    shown = ", ".join(texts[: _MAX_SPANS - 1])
-    return f"{shown}, {symbols.ellipsis} {texts[-1]} ({len(ordered)} seeds)"
+    return f"{', '.join(texts[: _MAX_SPANS - 1])}, … {texts[-1]} ({len(ordered)} seeds)"
 
 
-def format_cost(cost: float | None, symbols: Symbols = UNICODE) -> str:
-    """Writes US dollars: ``$12.34``, ``$0.0012``, a dash where unknown."""
+def format_cost(cost: float | None) -> str:
+    """Writes US dollars: ``$12.34``, below a cent ``$0.00042``, a dash where unknown."""
     if cost is None:
-        return symbols.dash
-    return f"${cost:,.2f}" if cost >= 1 or not cost else f"${cost:.4f}"
+        return DASH
+    if cost >= 1 or not cost:
+        return f"${cost:,.2f}"
+    decimals = 4 if cost >= _CENT else 1 - math.floor(math.log10(cost))
+    return f"${cost:.{decimals}f}"
 
 
 def format_duration(seconds: float) -> str:

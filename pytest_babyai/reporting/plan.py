@@ -17,6 +17,7 @@ from pytest_babyai.reporting.forecast import (
     wall_time_s,
 )
 from pytest_babyai.reporting.numbers import (
+    DASH,
     SCORE,
     UNICODE,
     NumberFormat,
@@ -26,9 +27,10 @@ from pytest_babyai.reporting.numbers import (
     format_duration,
     format_number,
     format_seeds,
+    translated,
 )
 from pytest_babyai.reporting.tables import table_lines
-from pytest_babyai.reporting.terminal import WARNING_STYLE, Line, wrapped
+from pytest_babyai.reporting.terminal import BOLD, WARNING_STYLE, Line, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -71,35 +73,35 @@ def plan_lines(plan: RunPlan, *, width: int = 80, symbols: Symbols = UNICODE) ->
         width: Columns of the terminal; a table that is too wide is turned.
         symbols: What the terminal can print.
     """
-    yield from wrapped([_scope(plan, symbols)], width)
+    yield from wrapped([translated(_scope(plan), symbols)], width)
     if plan.groups:
-        rows = [_cells(group, symbols) for group in plan.groups]
+        rows = [[translated(cell, symbols) for cell in _cells(group)] for group in plan.groups]
         yield Line("")
-        for line in _table(rows, width, symbols):
+        for line in _table(rows, width, symbols.ellipsis):
             yield Line(line)
     yield Line("")
-    yield from wrapped([_totals(plan, symbols)], width, {"bold": True})
-    yield from wrapped([_detects(plan, symbols)], width)
+    yield from wrapped([translated(_totals(plan), symbols)], width, BOLD)
+    yield from wrapped([translated(_detects(plan), symbols)], width)
     yield from wrapped(_basis(plan), width)
     yield from wrapped(_unknown_prices(plan.groups), width, WARNING_STYLE)
 
 
-def _scope(plan: RunPlan, symbols: Symbols) -> str:
+def _scope(plan: RunPlan) -> str:
     parts = [f"plan: {count_of(_num_episodes(plan.groups), 'episode')}"]
     if plan.num_reused:
         parts.append(f"{plan.num_reused:,} more taken over from the resumed run")
-    parts.append(f"seeds: {format_seeds(plan.seeds, symbols)}")
+    parts.append(f"seeds: {format_seeds(plan.seeds)}")
     if plan.repeats > 1:
         parts.append(f"each played {plan.repeats} times")
-    return f" {symbols.dot} ".join(parts)
+    return " · ".join(parts)
 
 
-def _table(rows: Sequence[Sequence[str]], width: int, symbols: Symbols) -> Iterator[str]:
+def _table(rows: Sequence[Sequence[str]], width: int, ellipsis: str) -> Iterator[str]:
     # The usual table pads its headers; without that the longest packaged names fit 80 columns.
     table = [_HEADERS, *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(_HEADERS))]
     if sum(widths) + _GAP * (len(widths) - 1) > width:
-        yield from table_lines(_HEADERS, rows, width=width, ellipsis=symbols.ellipsis)
+        yield from table_lines(_HEADERS, rows, width=width, ellipsis=ellipsis)
         return
     for row in (table[0], ["-" * each for each in widths], *rows):
         names = [row[column].ljust(widths[column]) for column in (0, 1)]
@@ -107,19 +109,19 @@ def _table(rows: Sequence[Sequence[str]], width: int, symbols: Symbols) -> Itera
         yield (" " * _GAP).join([*names, *numbers])
 
 
-def _cells(group: PlannedGroup, symbols: Symbols) -> list[str]:
+def _cells(group: PlannedGroup) -> list[str]:
     forecast, number = group.forecast, group.num_episodes
     return [
         group.variant,
         group.task,
         f"{number:,}",
         _rounded(number * forecast.num_requests),
-        _tokens(None if forecast.num_tokens is None else number * forecast.num_tokens, symbols),
-        format_cost(None if forecast.cost is None else number * forecast.cost, symbols),
+        _tokens(None if forecast.num_tokens is None else number * forecast.num_tokens),
+        format_cost(None if forecast.cost is None else number * forecast.cost),
     ]
 
 
-def _totals(plan: RunPlan, symbols: Symbols) -> str:
+def _totals(plan: RunPlan) -> str:
     groups = plan.groups
     num_requests = sum(group.num_episodes * group.forecast.num_requests for group in groups)
     tokens = _total((group.num_episodes, group.forecast.num_tokens) for group in groups)
@@ -127,19 +129,19 @@ def _totals(plan: RunPlan, symbols: Symbols) -> str:
     duration = format_duration(wall_time_s(groups, plan.concurrency))
     parts = [
         f"about {_rounded(num_requests)} requests",
-        f"{_tokens(tokens, symbols)} tokens",
-        f"cost {format_cost(cost, symbols)}",
+        f"{_tokens(tokens)} tokens",
+        f"cost {format_cost(cost)}",
         f"{duration} with {count_of(plan.concurrency, 'request')} in flight",
     ]
-    return f" {symbols.dot} ".join(parts)
+    return " · ".join(parts)
 
 
-def _detects(plan: RunPlan, symbols: Symbols) -> str:
-    success = format_number(plan.detectable.success, _POINTS, symbols)
-    progression = format_number(plan.detectable.progression, SCORE, symbols)
+def _detects(plan: RunPlan) -> str:
+    success = format_number(plan.detectable.success, _POINTS)
+    progression = format_number(plan.detectable.progression, SCORE)
     return (
         "smallest difference between two variants that it can detect "
-        f"(80 % power, 95 % confidence): success {success} {symbols.dot} progression {progression}"
+        f"(80 % power, 95 % confidence): success {success} · progression {progression}"
     )
 
 
@@ -189,9 +191,9 @@ def _named(groups: Sequence[PlannedGroup]) -> str:
     return ", ".join(names)
 
 
-def _tokens(number: float | None, symbols: Symbols) -> str:
+def _tokens(number: float | None) -> str:
     if number is None:
-        return symbols.dash
+        return DASH
     if number < _THOUSAND:
         return _rounded(number)
     if round(number / _THOUSAND, 1) < _THOUSAND:

@@ -17,14 +17,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_babyai.records import EpisodeResult
+from pytest_babyai.reporting.prompts import PromptRenderer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pytest_babyai.records import EpisodeOutcome, Step
+    from pytest_babyai.reporting.prompts import Message
+    from pytest_babyai.reporting.recorded import Provenance
     from pytest_babyai.reporting.results import EpisodeReport
 
-_TEXTS = ("observation", "thinking", "output", "candidate", "action", "status")
+_TEXTS = (
+    *("observation", "thinking", "output", "candidate", "action", "status"),
+    *("reasoning", "finish_reason", "model"),
+)
 _NUM_DIRECTIONS = 4
 _COMPRESSION_LEVEL = 9
 
@@ -131,24 +137,37 @@ def scene_name(report: EpisodeReport) -> str:
 def scenes(
     episodes: Mapping[str, EpisodeReport],
     make_environment: Callable[[EpisodeReport], ReplayEnvironment] | None,
-) -> dict[str, dict[str, Any]]:
-    """Returns the replays of episodes, by scene.
+    provenance: Provenance,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the replays of episodes, by scene, those with failures first.
 
     Args:
         episodes: By a key that is theirs alone; those without steps are left out.
         make_environment: Makes an environment in which an episode can be played again; None
             leaves the grids out.
+        provenance: Has what prompts are rendered by.
 
-    Returns:
-        By scene ``strings``, ``things``, ``layouts`` and ``episodes``, all plain types; texts and
-        things are told as positions in the first two.
+    Yields:
+        Name and content: ``strings``, ``things``, ``layouts`` and ``episodes``, all plain types;
+        texts and things are told as positions in the first two.
     """
-    grouped: dict[str, _Scene] = {}
+    renderer = PromptRenderer(provenance.definitions, provenance.history_length)
+    grouped: dict[str, dict[str, EpisodeReport]] = {}
     for key, report in episodes.items():
         if report.outcome.steps:
-            scene = grouped.setdefault(scene_name(report), _Scene())
-            scene.add(key, report.outcome, _traced(report, make_environment))
-    return {name: scene.as_plain() for name, scene in grouped.items()}
+            grouped.setdefault(scene_name(report), {})[key] = report
+
+    def num_failed(name: str) -> int:
+        return sum(each.below_threshold for each in grouped[name].values())
+
+    for name in sorted(grouped, key=num_failed, reverse=True):
+        scene = _Scene()
+        missions = (getattr(each.outcome, "mission", None) for each in grouped[name].values())
+        mission = next(filter(None, missions), None)
+        for key, report in grouped[name].items():
+            messages = list(renderer.messages(report, mission))
+            scene.add(key, report.outcome, _traced(report, make_environment), messages)
+        yield name, scene.as_plain()
 
 
 def _traced(
@@ -166,11 +185,12 @@ def _traced(
 class _Table:
     """Values that are told once and named by their position."""
 
-    positions: dict[str, int] = field(default_factory=dict)
+    positions: dict[Any, int] = field(default_factory=dict)
     values: list[Any] = field(default_factory=list)
 
     def position(self, value: Any) -> int:
-        key = json.dumps(value)
+        plain = value is None or isinstance(value, str)
+        key = value if plain else (json.dumps(value),)
         if key not in self.positions:
             self.positions[key] = len(self.values)
             self.values.append(value)
@@ -188,14 +208,31 @@ class _Scene:
     things: _Table = field(default_factory=_Table)
     layouts: _Table = field(default_factory=_Table)
     episodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _system: dict[str, list[Any]] = field(default_factory=dict)
 
-    def add(self, key: str, outcome: EpisodeOutcome, grid: GridHistory | None) -> None:
+    def add(
+        self,
+        key: str,
+        outcome: EpisodeOutcome,
+        grid: GridHistory | None,
+        messages: Sequence[Sequence[Message]],
+    ) -> None:
         mission = outcome.mission if isinstance(outcome, EpisodeResult) else None
         self.episodes[key] = {
             "mission": mission,
             "steps": self._columns(outcome.steps),
             "grid": None if grid is None else self._grid(grid),
+            "messages": [[self._message(each) for each in sent] for sent in messages],
         }
+
+    def _message(self, message: Message) -> list[Any]:
+        # Line by line: what one step is sent is mostly what the one before was.
+        if message.role == "user":
+            return ["user", *self.strings.positions_of(message.text.split("\n"))]
+        if message.text not in self._system:
+            lines = self.strings.positions_of(message.text.split("\n"))
+            self._system[message.text] = [message.role, *lines]
+        return self._system[message.text]
 
     def as_plain(self) -> dict[str, Any]:
         return {
@@ -214,6 +251,7 @@ class _Scene:
             "latency_ms": [round(step.latency_ms) for step in steps],
             "input_tokens": [step.usage.input_tokens for step in steps],
             "output_tokens": [step.usage.output_tokens for step in steps],
+            "cost": [step.usage.cost for step in steps],
         }
         return {**{name: [row[at] for row in rows] for at, name in enumerate(_TEXTS)}, **numbers}
 

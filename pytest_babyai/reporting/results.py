@@ -28,12 +28,16 @@ class EpisodeReport:
         outcome: The score, or the reason there is none.
         threshold: Progression that it had to reach.
         replay: Command line that plays it again.
+        history_length: Past steps that its requests carried; None for the run's.
+        num_dists: Distractor objects in its level; None for the run's.
     """
 
     nodeid: str
     outcome: EpisodeOutcome
     threshold: float
     replay: str
+    history_length: int | None = None
+    num_dists: int | None = None
 
     @property
     def spec(self) -> EpisodeSpec:
@@ -206,6 +210,22 @@ class RunSetup:
 
 
 @dataclass(frozen=True, slots=True)
+class Effort:
+    """What playing took, in this session: nothing that an earlier one has played counts.
+
+    Attributes:
+        num_episodes: Episodes that came to their end, whether an item has reported them or not.
+        num_requests: Requests sent to the model, repeated ones and those of unfinished episodes
+            included.
+        duration_s: Seconds from the first episode's start to the last one's end.
+    """
+
+    num_episodes: int
+    num_requests: int
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """Everything that is told of a run.
 
@@ -213,9 +233,10 @@ class RunReport:
         setup: What was played, and how.
         episodes: Episodes that came to an end, in any order.
         num_selected: Episodes that were to be played.
-        wall_time_s: Duration of the run in seconds.
+        wall_time_s: Duration of the run in seconds, where ``played`` is not known.
         interrupted: Whether it was stopped, as by Ctrl-C.
         references: Episodes played without a model, as floor and ceiling; in no comparison.
+        played: What this session has played; None where all episodes are its own.
     """
 
     setup: RunSetup
@@ -224,6 +245,12 @@ class RunReport:
     wall_time_s: float
     interrupted: bool = False
     references: tuple[EpisodeResult, ...] = ()
+    played: Effort | None = None
+
+    @property
+    def effort(self) -> Effort:
+        """What playing took in this session."""
+        return self.played or Effort(len(self.episodes), self.num_requests, self.wall_time_s)
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -246,7 +273,7 @@ class RunReport:
 
         What a cache has answered was never sent.
         """
-        return sum(_num_requests(report.outcome) for report in self.episodes)
+        return sum(num_requests(report.outcome) for report in self.episodes)
 
     def by_variant(self, task: str | None = None) -> tuple[VariantSummary, ...]:
         """Returns one summary per variant, over all tasks or on one; none for an empty one."""
@@ -286,7 +313,8 @@ def _ordered(found: Iterable[str], order: tuple[str, ...]) -> tuple[str, ...]:
     return (*(name for name in order if name in names), *sorted(names.difference(order)))
 
 
-def _num_requests(outcome: EpisodeOutcome) -> int:
+def num_requests(outcome: EpisodeOutcome) -> int:
+    """Returns how many requests an episode has sent: none for what a cache has answered."""
     asked_in_vain = (
         isinstance(outcome, EpisodeFailure) and outcome.kind != EnvironmentFailureError.kind
     )

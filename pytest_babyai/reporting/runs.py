@@ -10,6 +10,7 @@ from pytest_babyai.errors import SettingsError
 from pytest_babyai.records import AnswerStatus, EpisodeResult
 from pytest_babyai.reporting.episodes import one_line
 from pytest_babyai.reporting.numbers import (
+    DASH,
     RATE,
     SCORE,
     TOKENS,
@@ -18,13 +19,19 @@ from pytest_babyai.reporting.numbers import (
     count_of,
     format_duration,
     format_number,
+    translated,
 )
+from pytest_babyai.reporting.prompts import PromptRenderer
+from pytest_babyai.reporting.results import EpisodeReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pytest_babyai.journal import Entry, RunLog
     from pytest_babyai.records import EpisodeOutcome, Step, Usage
+    from pytest_babyai.reporting.prompts import Message
+
+    StoredPrompts = Callable[[Sequence[str]], Mapping[str, tuple[Message, ...]]]
 
 _UNLIMITED: Final = 1 << 24
 _MODEL_LIMIT: Final = 28
@@ -49,18 +56,24 @@ def runs_lines(logs: Iterable[RunLog], *, symbols: Symbols = UNICODE) -> Iterato
     details: list[list[str]] = [[]]
     for log in logs:
         entries = log.latest()
-        rows.append(_run_cells(log, entries.values(), symbols))
-        details.append([*_success_lines(entries.values(), symbols), *_damage_lines(log)])
+        rows.append(_run_cells(log, entries.values()))
+        details.append([*_success_lines(entries.values()), *_damage_lines(log)])
     if len(rows) == 1:
         yield "no runs yet: every pytest run with episodes adds one"
         return
     for line, more in zip(_aligned(rows), details, strict=True):
-        yield line
-        yield from (f"  {detail}" for detail in more)
+        yield translated(line, symbols)
+        yield from (f"  {translated(detail, symbols)}" for detail in more)
 
 
-def show_lines(
-    log: RunLog, nodeid: str | None = None, *, verbose: bool = False, symbols: Symbols = UNICODE
+def show_lines(  # noqa: PLR0913 - what the command offers
+    log: RunLog,
+    nodeid: str | None = None,
+    *,
+    verbose: bool = False,
+    prompts: bool = False,
+    stored: StoredPrompts | None = None,
+    symbols: Symbols = UNICODE,
 ) -> Iterator[str]:
     """Yields the episodes of a run, or one of them step by step.
 
@@ -70,45 +83,92 @@ def show_lines(
         log: The run.
         nodeid: An item's node id, or an end of it that no other has: ``baseline-goto-200``.
         verbose: Adds missions to the list of episodes, raw answers and inference ids to the steps.
+        prompts: Adds the messages as sent to the steps.
+        stored: Asks a store for the messages of inferences, by id; None renders them by the
+            templates of the run.
         symbols: What the terminal can print.
 
     Raises:
-        SettingsError: No episode of the run has this node id, or several have this end.
+        SettingsError: No episode of the run has this node id, or several have this end; or prompts
+            are wanted of no episode.
     """
+    if prompts and nodeid is None:
+        raise SettingsError("--prompts needs an episode, such as baseline-goto-200")
+    for line in _show_lines(log, nodeid, stored, verbose=verbose, prompts=prompts):
+        yield translated(line, symbols)
+
+
+def _show_lines(
+    log: RunLog,
+    nodeid: str | None,
+    stored: StoredPrompts | None,
+    *,
+    verbose: bool,
+    prompts: bool,
+) -> Iterator[str]:
     by_nodeid = {entry.nodeid: entry for entry in log.latest().values()}
     if nodeid is None:
-        yield from _header_lines(log, by_nodeid.values(), symbols)
-        yield from _episodes_lines(by_nodeid, symbols, verbose=verbose)
+        yield from _header_lines(log, by_nodeid.values())
+        yield from _episodes_lines(by_nodeid, verbose=verbose)
         yield from _damage_lines(log)
-    else:
-        entry = log.with_steps(by_nodeid[_matching(nodeid, list(by_nodeid), log.run_id)])
-        yield from _episode_lines(entry, symbols)
-        for number, step in enumerate(entry.outcome.steps, start=1):
-            yield ""
-            yield from _step_lines(number, step, symbols, verbose=verbose)
+        return
+    entry = log.with_steps(by_nodeid[_matching(nodeid, list(by_nodeid), log.run_id)])
+    yield from _episode_lines(entry)
+    messages = _messages(log, entry, stored) if prompts else []
+    if prompts and not messages and entry.outcome.steps:
+        lacking = "the store lacks them" if stored else "the run did not keep their templates"
+        yield f"its prompts cannot be shown: {lacking}"
+    for number, step in enumerate(entry.outcome.steps, start=1):
+        yield ""
+        yield f"step {number}"
+        for message in messages[number - 1] if messages else ():
+            yield from _message_lines(message)
+        yield from _step_lines(step, verbose=verbose or prompts)
 
 
-def _run_cells(log: RunLog, entries: Iterable[Entry], symbols: Symbols) -> list[str]:
+def _messages(
+    log: RunLog, entry: Entry, stored: StoredPrompts | None
+) -> Sequence[tuple[Message, ...]]:
+    if stored is not None:
+        ids = [step.inference_id or "" for step in entry.outcome.steps]
+        found = stored([each for each in ids if each])
+        return [found.get(each, ()) for each in ids] if found else ()
+    definitions = {name: each.contents for name, each in log.manifest.variants.items()}
+    renderer = PromptRenderer(definitions, entry.key.history_length)
+    level = (entry.key.task, entry.key.seed)
+    same = (
+        each.outcome for each in log.latest().values() if (each.key.task, each.key.seed) == level
+    )
+    mission = next(filter(None, (getattr(each, "mission", None) for each in same)), None)
+    return list(renderer.messages(EpisodeReport(entry.nodeid, entry.outcome, 1.0, ""), mission))
+
+
+def _message_lines(message: Message) -> Iterator[str]:
+    yield f"  {message.role} message"
+    for line in message.text.split("\n"):
+        yield f"  | {one_line(line, _UNLIMITED)}".rstrip()
+
+
+def _run_cells(log: RunLog, entries: Iterable[Entry]) -> list[str]:
     scored = [isinstance(entry.outcome, EpisodeResult) for entry in entries]
     manifest = log.manifest
     return [
         log.run_id,
         manifest.created_at[:16].replace("T", " "),
-        one_line(manifest.model_label, _MODEL_LIMIT, symbols),
+        one_line(manifest.model_label, _MODEL_LIMIT),
         f"{sum(scored)}/{manifest.session.num_selected}",
         str(len(scored) - sum(scored)),
         log.state.value,
     ]
 
 
-def _success_lines(entries: Iterable[Entry], symbols: Symbols) -> Iterator[str]:
+def _success_lines(entries: Iterable[Entry]) -> Iterator[str]:
     successes: dict[str, list[bool]] = collections.defaultdict(list)
     for entry in entries:
         if isinstance(entry.outcome, EpisodeResult):
             successes[entry.key.variant].append(entry.outcome.success)
     rates = [
-        f"{one_line(variant, _MODEL_LIMIT, symbols)} "
-        f"{format_number(sum(values) / len(values), RATE, symbols)}"
+        f"{one_line(variant, _MODEL_LIMIT)} {format_number(sum(values) / len(values), RATE)}"
         for variant, values in sorted(successes.items())
     ]
     if rates:
@@ -123,86 +183,86 @@ def _damage_lines(log: RunLog) -> Iterator[str]:
         yield "the last line is unfinished: its episode counts as not played"
 
 
-def _header_lines(log: RunLog, entries: Iterable[Entry], symbols: Symbols) -> Iterator[str]:
+def _header_lines(log: RunLog, entries: Iterable[Entry]) -> Iterator[str]:
     manifest, git = log.manifest, log.manifest.session.git
     started = manifest.created_at[:19].replace("T", " ")
     yield f"run {log.run_id}, {log.state.value}, started {started} UTC"
-    yield f"model: {one_line(manifest.model_label, _UNLIMITED, symbols)}"
+    yield f"model: {one_line(manifest.model_label, _UNLIMITED)}"
     if git:
         changes = " with uncommitted changes" if git.dirty else ""
         yield f"commit: {git.commit[:_HASH_DIGITS]}{changes}"
     if len(manifest.sessions) > 1:
         yield f"resumed: {count_of(len(manifest.sessions) - 1, 'time')}"
-    yield from _success_lines(entries, symbols)
+    yield from _success_lines(entries)
 
 
-def _episodes_lines(
-    by_nodeid: Mapping[str, Entry], symbols: Symbols, *, verbose: bool
-) -> Iterator[str]:
+def _episodes_lines(by_nodeid: Mapping[str, Entry], *, verbose: bool) -> Iterator[str]:
     if not by_nodeid:
         yield "no episode was finished"
         return
     rows = [["episode", "outcome", "steps", "return", "time"]]
-    rows += [_episode_cells(entry, symbols) for entry in by_nodeid.values()]
+    rows += [_episode_cells(entry) for entry in by_nodeid.values()]
     missions = [None, *(getattr(entry.outcome, "mission", None) for entry in by_nodeid.values())]
     for line, mission in zip(_aligned(rows), missions, strict=True):
         yield line
         if verbose and mission:
-            yield f"  mission: {one_line(mission, _UNLIMITED, symbols)}"
+            yield f"  mission: {one_line(mission, _UNLIMITED)}"
 
 
-def _episode_cells(entry: Entry, symbols: Symbols) -> list[str]:
+def _episode_cells(entry: Entry) -> list[str]:
     outcome = entry.outcome
     episode_return = outcome.episode_return if isinstance(outcome, EpisodeResult) else None
     return [
-        one_line(entry.nodeid, _UNLIMITED, symbols),
+        one_line(entry.nodeid, _UNLIMITED),
         _verdict(outcome),
         str(outcome.num_steps),
-        format_number(episode_return, SCORE, symbols),
+        format_number(episode_return, SCORE),
         format_duration(outcome.duration_s),
     ]
 
 
-def _episode_lines(entry: Entry, symbols: Symbols) -> Iterator[str]:
+def _episode_lines(entry: Entry) -> Iterator[str]:
     outcome = entry.outcome
-    yield one_line(entry.nodeid, _UNLIMITED, symbols)
-    spent = f"{format_duration(outcome.duration_s)}, {_tokens(outcome.usage, symbols)}"
+    yield one_line(entry.nodeid, _UNLIMITED)
+    spent = f"{format_duration(outcome.duration_s)}, {_tokens(outcome.usage)}"
     if isinstance(outcome, EpisodeResult):
-        yield f"mission: {one_line(outcome.mission, _UNLIMITED, symbols)}"
+        yield f"mission: {one_line(outcome.mission, _UNLIMITED)}"
         steps = f"{outcome.num_steps} of {count_of(outcome.max_steps, 'step')}"
-        episode_return = format_number(outcome.episode_return, SCORE, symbols)
+        episode_return = format_number(outcome.episode_return, SCORE)
         yield f"{_verdict(outcome)} after {steps}, return {episode_return}, {spent}"
     else:
-        yield f"{_verdict(outcome)}: {one_line(outcome.message, _UNLIMITED, symbols)}"
+        yield f"{_verdict(outcome)}: {one_line(outcome.message, _UNLIMITED)}"
         yield f"no score; {count_of(outcome.num_steps, 'step')} played before it, {spent}"
     if outcome.num_steps and not outcome.steps:
         yield "its steps were not kept"
 
 
-def _step_lines(number: int, step: Step, symbols: Symbols, *, verbose: bool) -> Iterator[str]:
-    yield f"step {number}"
-    yield from _field_lines("observation", step.observation, symbols)
+def _step_lines(step: Step, *, verbose: bool) -> Iterator[str]:
+    yield from _field_lines("observation", step.observation)
+    if step.reasoning:
+        yield from _field_lines("reasoning", step.reasoning)
     if step.thinking:
-        yield from _field_lines("thinking", step.thinking, symbols)
-    yield from _field_lines("answer", step.candidate, symbols)
-    yield f"  action       {one_line(step.action, _UNLIMITED, symbols)}{_REMARKS[step.status]}"
-    reward = format_number(step.reward, SCORE, symbols)
-    tokens = _tokens(step.usage, symbols)
-    yield f"  reward       {reward} {symbols.dot} {step.latency_ms:,.0f} ms {symbols.dot} {tokens}"
+        yield from _field_lines("thinking", step.thinking)
+    yield from _field_lines("answer", step.candidate)
+    yield f"  action       {one_line(step.action, _UNLIMITED)}{_REMARKS[step.status]}"
+    reward = format_number(step.reward, SCORE)
+    yield f"  reward       {reward} · {step.latency_ms:,.0f} ms · {_tokens(step.usage)}"
     if verbose:
-        yield from _field_lines("raw answer", step.output, symbols)
-        yield from _field_lines("inference", step.inference_id or symbols.dash, symbols)
+        yield from _field_lines("raw answer", step.output)
+        yield from _field_lines("finish", step.finish_reason or DASH)
+        yield from _field_lines("model", step.model or DASH)
+        yield from _field_lines("inference", step.inference_id or DASH)
 
 
-def _field_lines(name: str, text: str, symbols: Symbols) -> Iterator[str]:
-    lines = [one_line(line, _UNLIMITED, symbols) for line in text.split("\n") if line.strip()]
-    for number, line in enumerate(lines or [symbols.dash]):
+def _field_lines(name: str, text: str) -> Iterator[str]:
+    lines = [one_line(line, _UNLIMITED) for line in text.split("\n") if line.strip()]
+    for number, line in enumerate(lines or [DASH]):
         yield f"  {'' if number else name:<12} {line}"
 
 
-def _tokens(usage: Usage, symbols: Symbols) -> str:
-    read = format_number(usage.input_tokens, TOKENS, symbols)
-    written = format_number(usage.output_tokens, TOKENS, symbols)
+def _tokens(usage: Usage) -> str:
+    read = format_number(usage.input_tokens, TOKENS)
+    written = format_number(usage.output_tokens, TOKENS)
     return f"{read} + {written} tokens"
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from pytest_babyai.reporting.html import write_html_report
+from pytest_babyai.reporting.artifacts import write_artifacts
 from pytest_babyai.reporting.screenshots import BROWSERS
-from tests.browser.played_runs import environment_of, hostile_run, played_run
+from tests.browser.played_runs import environment_of, hostile_run, played_run, summary_of
 from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Browser, Page
+
+    from pytest_babyai.reporting.results import RunReport
 
 FLAGS = (
     "--no-sandbox",
@@ -80,15 +82,20 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     assert set(requests) <= allowed
 
 
+def write(path: Path, run: RunReport) -> None:
+    """Writes the report of a run."""
+    list(write_artifacts({"html": path}, summary_of(run), make_environment=environment_of))
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write_html_report(path, played_run(), make_environment=environment_of)
+    write(path, played_run())
     return path
 
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("hostile") / "report.html"
-    write_html_report(path, hostile_run(), make_environment=environment_of)
+    write(path, hostile_run())
     return path

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import TYPE_CHECKING
 
 from pytest_babyai.environment import make_env
+from pytest_babyai.gate import RunScores, evaluate_rules, parse_rules
 from pytest_babyai.records import (
     AnswerStatus,
     EpisodeFailure,
@@ -14,7 +16,9 @@ from pytest_babyai.records import (
     Step,
     Usage,
 )
+from pytest_babyai.reporting.recorded import Provenance
 from pytest_babyai.reporting.results import EpisodeReport, RunReport, RunSetup
+from pytest_babyai.reporting.summary import Summary, build_summary, compare_variants
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +30,19 @@ VARIANTS = ("plain", "history")
 TASKS = ("putnext", "open")
 SEEDS = (200, 201, 202)
 NUM_EPISODES = len(VARIANTS) * len(TASKS) * len(SEEDS)
+RULES = "success>=0.9, plain:steps<=1000, errors<=0"
+DEFINITIONS = {
+    "plain": {
+        "template system": {"path": json.dumps({"": "Rules of the world"})},
+        "template user": {"path": json.dumps({"": "{{ mission }}, seeing {{ observation }}"})},
+    },
+    "history": {
+        "template system": {"path": json.dumps({"": "Rules of the world"})},
+        "template user": {
+            "path": json.dumps({"": "{{ history | length }} steps.\n{{ observation }}"})
+        },
+    },
+}
 MARKUP = "</script><script>window.broken=1</script><img src=x onerror=window.broken=1>`|$title"
 
 
@@ -78,6 +95,8 @@ def play(spec: EpisodeSpec, actions: Sequence[str], text: str = "") -> EpisodeRe
                 status=AnswerStatus.VALID if is_valid else AnswerStatus.UNKNOWN_ACTION,
                 latency_ms=12.0 + number,
                 usage=Usage(100 + number, 20),
+                finish_reason="stop",
+                model="demo-1",
             )
         )
         if terminated:
@@ -141,3 +160,21 @@ def hostile_run() -> RunReport:
     played = play(spec, random_actions(spec, 12), MARKUP)
     lost = failed(EpisodeSpec(f"plain{MARKUP}", "putnext", 201), MARKUP)
     return run_of([played, lost], model=MARKUP, variants=[spec.variant])
+
+
+def summary_of(run: RunReport) -> Summary:
+    """Returns what there is to say of a run, with prompts, gates and notices."""
+    comparison = compare_variants(run)
+    scores = RunScores.of_outcomes([each.outcome for each in run.episodes])
+    return build_summary(
+        run,
+        comparisons=[comparison] if comparison else [],
+        gates=evaluate_rules(parse_rules(RULES), scores) if comparison else (),
+        notices=["WARNING: something has to be said"],
+        provenance=Provenance(
+            run_id="20260131-1",
+            definitions=DEFINITIONS,
+            command_line=("pytest", "evals", "--a-long-option=" + "x" * 120),
+            versions={"minigrid": "3.2"},
+        ),
+    )

@@ -181,3 +181,49 @@ def expected_state(environment: BabyAIEnvironment) -> dict[str, Any]:
         ],
         "numHidden": num_free - len(sight.places) - 1,
     }
+
+
+def test_the_messages_are_shown_as_they_were_sent(open_page: OpenPage, report: Path) -> None:
+    page = open_page(report, f"#episode={KEY}&step=3&with=plain-open-201")
+    page.wait_for_selector("#replay[open]")
+    for number in range(2):
+        page.locator("#replay .prompt summary").nth(number).click()
+    assert page.locator(".sent pre.system").all_inner_texts() == ["Rules of the world"] * 2
+    history, plain = page.locator(".sent pre.user").all_inner_texts()
+    assert history.startswith("2 steps.\n")
+    assert plain.startswith("open the ")
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".sent pre.user").first.inner_text().startswith("3 steps.\n")
+
+
+def test_a_step_tells_its_finish_reason(open_page: OpenPage, report: Path) -> None:
+    page = open_page(report, f"#episode={KEY}&step=3")
+    assert "finish reason stop · demo-1" in page.locator(".told .spent").inner_text()
+
+
+def test_a_finding_leads_to_its_first_step(open_page: OpenPage, report: Path) -> None:
+    page = open_page(report, f"#episode={KEY}")
+    page.locator(".findings button", has_text="invalid answer").click()
+    assert "no known action" in page.locator(".remark").inner_text()
+
+
+def test_the_command_that_plays_it_again_can_be_copied(open_page: OpenPage, report: Path) -> None:
+    page = open_page(report, f"#episode={KEY}", permissions=["clipboard-read", "clipboard-write"])
+    page.wait_for_selector("#replay[open]")
+    page.keyboard.press("End")
+    page.locator(".copy").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == page.locator(".command").inner_text() == f"pytest 'test.py::test[{KEY}]'"
+
+
+def test_the_strip_has_a_legend(open_page: OpenPage, report: Path) -> None:
+    page = open_page(report, f"#episode={KEY}")
+    assert "invalid answer" in page.locator(".legend").inner_text()
+
+
+def test_closing_a_replay_keeps_the_filters(open_page: OpenPage, report: Path) -> None:
+    page = open_page(report, f"#variant=history&episode={KEY}&step=2")
+    page.wait_for_selector("#replay[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_function("location.hash === '#variant=history'")

@@ -489,3 +489,12 @@ def test_a_missing_key_is_one_clear_line(
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: *openai.toml: *OPENAI_API_KEY is not set*"])
+
+
+def test_a_model_for_a_running_gateway_is_refused(plain: pytest.Pytester) -> None:
+    line = refusal(
+        plain, "--babyai-model=offline", "--babyai-gateway-url=http://u:pw@localhost:3000"
+    )
+
+    assert line.startswith("--babyai-model and a running gateway exclude each other: ")
+    assert "pw" not in line

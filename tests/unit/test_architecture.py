@@ -35,7 +35,8 @@ ROOMS = {
     "retries": FOUNDATION | {"settings"},
     "journal": FOUNDATION | {"settings", "statistics"},
     "gate": FOUNDATION | {"settings", "statistics", "metrics", "journal"},
-    "reporting": FOUNDATION | {"settings", "statistics", "metrics", "gate", "journal", "playing"},
+    "reporting": FOUNDATION
+    | {"settings", "statistics", "metrics", "gate", "gateway", "journal", "playing"},
     "finetuning": FOUNDATION | {"settings", "statistics", "environment", "gateway", "journal"},
     "playing": FOUNDATION
     | {"settings", "statistics", "environment", "gateway", "journal", "gate", "offline", "store"}
@@ -50,7 +51,7 @@ HEAVY = {
     "pytest": {"plugin"},
     "_pytest": {"plugin"},
     "tensorzero": {"gateway", "finetuning"},
-    "minijinja": {"finetuning"},
+    "minijinja": {"finetuning", "reporting"},
     "tomli_w": {"gateway"},
     "minigrid": {"environment"},
     "gymnasium": {"environment"},

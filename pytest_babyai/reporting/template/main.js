@@ -1,14 +1,5 @@
-/* The replay dialog, kept in step with the address: #episode=history-goto-204&step=7&with=baseline-goto-204 */
+/* The replay dialog, kept in step with the address. */
 const dialog = find("#replay");
-
-function episodeHash(parts) {
-  const given = Object.entries(parts).filter(([, value]) => known(value) && value !== "");
-  return `#${given.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join("&")}`;
-}
-
-function readHash() {
-  return Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-}
 
 class Replay {
   constructor(table) {
@@ -18,8 +9,9 @@ class Replay {
     this.panes = [];
     this.episode = null;
     this.makeDialog();
-    window.addEventListener("hashchange", () => this.follow());
+    window.addEventListener("hashchange", () => { this.table.follow(); this.follow(); this.scroll(); });
     this.follow();
+    this.scroll();
   }
 
   makeDialog() {
@@ -48,6 +40,13 @@ class Replay {
     document.addEventListener("keydown", (event) => { if (dialog.open) this.onKey(event); });
     dialog.addEventListener("close", () => this.onClose());
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  }
+
+  /* A link with filters leads to the table, which was hidden until now. */
+  scroll() {
+    const state = readHash();
+    const isFiltered = [...FILTERS, "text", "page"].some((name) => state[name]) || location.hash === "#episodes";
+    if (isFiltered && !state.episode) this.table.section.scrollIntoView();
   }
 
   /* Opens what the address names. */
@@ -116,7 +115,7 @@ class Replay {
   writeAddress() {
     const [first, second] = this.panes.map((pane) => pane.episode.key);
     const step = this.player.last ? this.player.position + 1 : null;
-    const hash = episodeHash({ episode: first, step, with: second });
+    const hash = hashWith({ episode: first, step, with: second || null });
     if (hash !== location.hash) history.replaceState(null, "", hash);
   }
 
@@ -126,7 +125,7 @@ class Replay {
   }
 
   go(changes) {
-    location.hash = episodeHash({ ...readHash(), ...changes });
+    location.hash = hashWith(changes);
   }
 
   /* The episode before or after in the table; beside it stays the same variant. */
@@ -135,7 +134,7 @@ class Replay {
     if (!next) return;
     const beside = this.panes[1] && this.table.all.find((other) => other.task === next.task
       && other.seed === next.seed && other.variant === this.panes[1].episode.variant && other !== next);
-    location.hash = episodeHash({ episode: next.key, with: beside && beside.key });
+    location.hash = hashWith({ episode: next.key, step: null, with: beside ? beside.key : null });
   }
 
   onKey(event) {
@@ -156,14 +155,11 @@ class Replay {
     this.panes = [];
     this.panesElement.replaceChildren();
     this.episode = null;
-    if (readHash().episode) history.replaceState(null, "", location.pathname + location.search);
+    if (!readHash().episode) return;
+    const hash = hashWith(Object.fromEntries(EPISODE_KEYS.map((name) => [name, null])));
+    history.replaceState(null, "", hash === "#" ? location.pathname + location.search : hash);
   }
 }
 
 startTheme();
-startTooltips();
-load("index").then((index) => {
-  const section = find("#episodes");
-  new Replay(new EpisodeTable(index, section));
-  if (location.hash === "#episodes") section.scrollIntoView(); // it was hidden until now
-});
+load("index").then((index) => new Replay(new EpisodeTable(index, find("#episodes"))));

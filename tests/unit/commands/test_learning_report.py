@@ -31,7 +31,11 @@ def test_data_card_and_hyperparameters_are_part_of_the_report(tmp_path: Path) ->
 
     lines = list(
         write_learning_report(
-            tmp_path, log.run_id, directory, manifest=_manifest(record), reference=VARIANT
+            tmp_path,
+            log.run_id,
+            directory,
+            manifest=_manifest(record),
+            config_dir=tmp_path / "config",
         )
     )
 

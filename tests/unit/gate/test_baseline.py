@@ -186,6 +186,7 @@ def test_a_file_of_the_first_version_is_still_read(tmp_path: Path) -> None:
     assert found == snapshot(
         RunScores.of_outcomes([played, failed(seed=201)]),
         fingerprints={("goto", 200): "00000000000000c8"},
+        models=(),
     )
 
 

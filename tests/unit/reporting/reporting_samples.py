@@ -16,6 +16,7 @@ from pytest_babyai.records import (
     Usage,
 )
 from pytest_babyai.reporting.results import EpisodeReport, RunReport, RunSetup
+from pytest_babyai.reporting.summary import Summary, build_summary, compare_variants
 
 VARIANTS = ("baseline", "reasoning", "history", "history_and_reasoning")
 TASKS = ("goto", "pick_up_seq_go_to")
@@ -123,3 +124,9 @@ def troubled_run() -> RunReport:
     outcomes[1] = result(outcomes[1].spec, num_fallbacks=2, failed_candidates=("fly", "hop"))
     setup = dataclasses.replace(SETUP, on_error="fallback")
     return run_of(*outcomes, setup=setup, num_selected=400, interrupted=True)
+
+
+def summary_of(run: RunReport, **changes: Any) -> Summary:
+    """Returns what there is to say of a run, its variants compared with the first."""
+    found = compare_variants(run)
+    return build_summary(run, **{"comparisons": [found] if found else [], **changes})

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_babyai.gate import Comparison, Reference, RunScores, compare, evaluate_rules
+from pytest_babyai.gate import Reference, RunScores, compare, evaluate_rules
 from pytest_babyai.gate.rules import parse_rules
-from pytest_babyai.reporting.comparison import comparison_lines, gate_lines, reference_lines
 from pytest_babyai.reporting.numbers import ASCII
+from pytest_babyai.reporting.summary import Compared, compared, judged
+from pytest_babyai.reporting.terminal import comparison_lines, gate_lines, reference_lines
 from tests.unit.gate.gate_samples import SEEDS, alternating, episodes, failed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pytest_babyai.reporting.terminal import Line
 
@@ -34,9 +35,15 @@ def run(*solved_of_ten: int, **more: Any) -> RunScores:
     )
 
 
-def comparison(new: RunScores | None = None, old: RunScores | None = None) -> Comparison:
+def comparison(
+    new: RunScores | None = None, old: RunScores | None = None, notes: Sequence[str] = ()
+) -> Compared:
     new, old = new or run(3, 9, 5, 6), old or run(9, 3, 5, 5)
-    return compare(new, Reference("baseline main", old))
+    return compared(compare(new, Reference("baseline main", old)), notes)
+
+
+def between_variants(scores: RunScores) -> Compared:
+    return compared(compare(scores, Reference("variant baseline", scores, "baseline")))
 
 
 def text(lines: Iterable[Line]) -> str:
@@ -119,12 +126,12 @@ def test_verbose_tables_tell_both_means_and_what_could_be_detected() -> None:
 
 def test_notes_are_told_and_warnings_are_yellow() -> None:
     notes = ("model a -> b", "WARNING: the offline policy is compared with b")
-    lines = {line.text: line.style for line in comparison_lines(comparison(), notes=notes)}
+    lines = {line.text: line.style for line in comparison_lines(comparison(notes=notes))}
     assert [lines[note] for note in notes] == [{}, {"yellow": True}]
 
 
 def test_a_note_cannot_steer_the_terminal() -> None:
-    assert "\x1b" not in text(comparison_lines(comparison(), notes=["model \x1b[2J -> b"]))
+    assert "\x1b" not in text(comparison_lines(comparison(notes=["model \x1b[2J -> b"])))
 
 
 def test_variants_of_one_side_are_told() -> None:
@@ -165,7 +172,7 @@ def test_a_terminal_without_unicode_gets_ascii() -> None:
 
 def test_a_line_per_variant_tells_its_difference_to_the_reference_variant() -> None:
     scores = run(3, 9, 3)
-    found = compare(scores, Reference("variant baseline", scores, "baseline"))
+    found = between_variants(scores)
     lines = list(reference_lines(found))
     head, reasoning, history = (line.text for line in lines)
     assert head == "Δ success % against variant baseline (95 %, Holm over 2 variants):"
@@ -175,23 +182,23 @@ def test_a_line_per_variant_tells_its_difference_to_the_reference_variant() -> N
 
 def test_lines_of_the_reference_are_coloured_by_their_verdict() -> None:
     scores = run(3, 9)
-    found = compare(scores, Reference("variant baseline", scores, "baseline"))
+    found = between_variants(scores)
     assert [line.style for line in reference_lines(found)] == [{}, {"green": True}]
 
 
 def test_another_metric_can_be_told() -> None:
-    first = next(reference_lines(comparison(), "steps", width=100))
+    first = next(reference_lines(comparison(), "steps"))
     assert first.text == "Δ steps against baseline main (95 %, Holm over 4 variants):"
 
 
 def test_nothing_to_compare_has_no_lines() -> None:
     scores = run(5)
-    found = compare(scores, Reference("variant baseline", scores, "baseline"))
+    found = between_variants(scores)
     assert list(reference_lines(found)) == []
 
 
 def gates(rules: str) -> list[Line]:
-    return list(gate_lines(evaluate_rules(parse_rules(rules), run(3, 9)), width=200))
+    return list(gate_lines(map(judged, evaluate_rules(parse_rules(rules), run(3, 9))), width=200))
 
 
 def test_failed_gates_come_first_and_passed_ones_last() -> None:
@@ -216,4 +223,4 @@ def test_no_gates_have_no_lines() -> None:
 def test_a_gate_of_a_strange_name_cannot_steer_the_terminal() -> None:
     (result,) = evaluate_rules(parse_rules("baseline:success>=0.7"), run(3))
     strange = dataclasses.replace(result, reason="\x1b[2J")
-    assert "\x1b" not in text(gate_lines([strange]))
+    assert "\x1b" not in text(gate_lines([judged(strange)]))

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from pytest_babyai.errors import SettingsError
 from pytest_babyai.reporting.github import MAX_BYTES, append_step_summary, cut_markdown
-from pytest_babyai.reporting.markdown import markdown_report
-from tests.unit.reporting.reporting_samples import troubled_run
+from pytest_babyai.reporting.markdown import markdown
+from tests.unit.reporting.reporting_samples import summary_of, troubled_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-REPORT = markdown_report(troubled_run())
+REPORT = markdown(summary_of(troubled_run()))
 NOTE = "> Cut here: "
 
 

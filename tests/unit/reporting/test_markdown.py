@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pytest_babyai.gate import RunScores, evaluate_rules, parse_rules
-from pytest_babyai.reporting.comparison import compare_variants
-from pytest_babyai.reporting.markdown import markdown_report
+from pytest_babyai.reporting.markdown import markdown
 from pytest_babyai.reporting.recorded import Provenance
+from pytest_babyai.reporting.summary import compare_variants
 from tests.unit.reporting.reporting_samples import (
     SPEC,
     VARIANTS,
@@ -16,6 +16,7 @@ from tests.unit.reporting.reporting_samples import (
     run_of,
     sample_run,
     solved,
+    summary_of,
     troubled_run,
 )
 
@@ -26,26 +27,26 @@ def row_of(text: str, name: str) -> list[str]:
 
 
 def test_the_headline_counts_what_was_solved() -> None:
-    text = markdown_report(run_of(solved(), failure(type(SPEC)("baseline", "goto", 201))))
+    text = markdown(summary_of(run_of(solved(), failure(type(SPEC)("baseline", "goto", 201)))))
     assert text.startswith("### BabyAI-Text: 1 of 1 episode solved, 1 error\n")
 
 
 def test_there_is_a_row_for_every_variant() -> None:
-    text = markdown_report(sample_run())
+    text = markdown(summary_of(sample_run()))
     assert [row_of(text, variant)[1] for variant in VARIANTS] == ["6"] * 4
 
 
 def test_a_row_tells_means_and_errors() -> None:
-    assert row_of(markdown_report(sample_run()), "reasoning")[2:4] == ["0", "33.3 ± 21.1 %"]
+    assert row_of(markdown(summary_of(sample_run())), "reasoning")[2:4] == ["0", "33.3 ± 21.1 %"]
 
 
 def test_the_main_table_has_the_verdict() -> None:
     run = sample_run()
     comparison = compare_variants(run)
     assert comparison is not None
-    text = markdown_report(run, comparisons=[comparison])
+    text = markdown(summary_of(run, comparisons=[comparison]))
     found = comparison.variants[-1].metrics["success"]
-    assert row_of(text, "history_and_reasoning")[-1].endswith(f"**{found.verdict.value}**")
+    assert row_of(text, "history_and_reasoning")[-1].endswith(found.verdict.value)
     assert row_of(text, "baseline")[-1] == "–"  # noqa: RUF001 -- as it is shown
 
 
@@ -54,7 +55,7 @@ def test_all_tables_are_rectangular() -> None:
     comparison = compare_variants(run)
     assert comparison is not None
     table: list[int] = []
-    for line in markdown_report(run, comparisons=[comparison]).splitlines():
+    for line in markdown(summary_of(run, comparisons=[comparison])).splitlines():
         table = [*table, line.count("|")] if line.startswith("|") else []
         assert len(set(table)) <= 1
 
@@ -63,34 +64,36 @@ def test_failed_gates_are_in_the_headline_and_first() -> None:
     run = sample_run()
     scores = RunScores.of_outcomes([each.outcome for each in run.episodes])
     gates = evaluate_rules(parse_rules("baseline:steps<=1, baseline:errors<=0"), scores)
-    text = markdown_report(run, gates=gates)
+    text = markdown(summary_of(run, gates=gates))
     assert "1 gate failed" in text.splitlines()[0]
     assert text.index("❌ failed") < text.index("✅ passed")
 
 
 def test_the_offline_model_is_no_language_model() -> None:
-    assert "no language model" in markdown_report(sample_run())
+    assert "no language model" in markdown(summary_of(sample_run()))
 
 
 def test_an_incomplete_run_says_so() -> None:
-    assert "Not complete: 24 of 400 episodes played." in markdown_report(troubled_run())
+    assert "Interrupted: 24 of 400 episodes played." in markdown(summary_of(troubled_run()))
 
 
 def test_the_run_is_named() -> None:
-    text = markdown_report(sample_run(), provenance=Provenance(run_id="20260131-1", commit="abc"))
-    assert "run `20260131-1`" in text
-    assert "commit `abc`" in text
+    text = markdown(
+        summary_of(sample_run(), provenance=Provenance(run_id="20260131-1", commit="abc"))
+    )
+    assert "Run `20260131-1`" in text
+    assert "Commit `abc`" in text
 
 
 def test_errors_are_told_before_failures() -> None:
     spec = type(SPEC)("history", "goto", 201)
-    text = markdown_report(run_of(result(), failure(spec)))
+    text = markdown(summary_of(run_of(result(), failure(spec))))
     assert text.index("`history-goto-201`") < text.index("`baseline-goto-200`")
 
 
 def test_only_the_first_failures_are_listed() -> None:
     run = run_of(*(result(type(SPEC)("baseline", "goto", seed)) for seed in range(50)))
-    text = markdown_report(run)
+    text = markdown(summary_of(run))
     assert text.count("`baseline-goto-") == 20
     assert "and 30 more" in text
 
@@ -99,12 +102,12 @@ def test_only_the_first_failures_are_listed() -> None:
     "hostile", ["`</details>` @everyone", "a | b | c", "line\n\n# heading", "<img src=x>"]
 )
 def test_what_others_wrote_stays_in_its_code_span(hostile: str) -> None:
-    text = markdown_report(run_of(failure(SPEC, message=hostile)))
+    text = markdown(summary_of(run_of(failure(SPEC, message=hostile))))
     row = next(line for line in text.splitlines() if "rate limit error" in line)
-    assert row.endswith("` |")
+    assert row.endswith("` | – |")  # noqa: RUF001 -- as it is shown
     assert row.count("`") == 4
-    assert row.replace("\\|", "").count("|") == 4
+    assert row.replace("\\|", "").count("|") == 5
 
 
 def test_no_episodes_are_no_error() -> None:
-    assert "0 of 0 episodes solved" in markdown_report(run_of())
+    assert "0 of 0 episodes solved" in markdown(summary_of(run_of()))

@@ -104,7 +104,7 @@ def test_a_run_is_read_for_comparisons(tmp_path: Path) -> None:
 
 def test_a_failure_that_was_played_again_counts_once(tmp_path: Path) -> None:
     taken = recorded_snapshot(recorded(tmp_path, failure(), solved(), failure()))
-    assert [type(each).__name__ for each in taken.scores.episodes] == ["ScoredEpisode"]
+    assert [type(each).__name__ for each in taken.scores.episodes] == ["EpisodeResult"]
 
 
 def test_provenance_is_that_of_the_manifest(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from pytest_babyai.environment.babyai import BabyAIEnvironment
 from pytest_babyai.errors import EnvironmentUnavailableError
 from pytest_babyai.records import EpisodeSpec
+from pytest_babyai.reporting.recorded import NO_PROVENANCE
 from pytest_babyai.reporting.replays import GridHistory, pack, scenes, trace_grid
 from tests.browser.played_runs import environment_of, play, random_actions
 from tests.unit.reporting.reporting_samples import report_of, solved
@@ -92,7 +93,7 @@ def test_an_environment_that_is_not_there_leaves_grids_out() -> None:
         raise EnvironmentUnavailableError("BALROG is not installed")
 
     played = report_of(play(SPEC, random_actions(SPEC, 3)))
-    (scene,) = scenes({"key": played}, missing).values()
+    ((_, scene),) = scenes({"key": played}, missing, NO_PROVENANCE)
     assert scene["episodes"]["key"]["grid"] is None
     assert len(scene["episodes"]["key"]["steps"]["action"]) == 3
 
@@ -100,14 +101,15 @@ def test_an_environment_that_is_not_there_leaves_grids_out() -> None:
 def test_variants_on_one_level_share_its_layout() -> None:
     specs = [EpisodeSpec(variant, "open", 201) for variant in ("plain", "history")]
     reports = {str(spec): report_of(play(spec, random_actions(spec, 20))) for spec in specs}
-    (scene,) = scenes(reports, environment_of).values()
+    ((_, scene),) = scenes(reports, environment_of, NO_PROVENANCE)
     assert len(scene["layouts"]) == 1
     assert set(scene["episodes"]) == set(reports)
 
 
 def test_a_scene_keeps_every_text_of_a_step() -> None:
     played = play(SPEC, random_actions(SPEC, 7), "null")
-    (scene,) = scenes({"key": report_of(played)}, environment_of).values()
+    found = scenes({"key": report_of(played)}, environment_of, NO_PROVENANCE)
+    ((_, scene),) = found
     columns = scene["episodes"]["key"]["steps"]
     for name in ("observation", "thinking", "output", "candidate", "action"):
         texts = [scene["strings"][position] for position in columns[name]]
@@ -118,13 +120,13 @@ def test_no_thinking_is_not_the_word_null() -> None:
     played = play(SPEC, ["turn left", "turn left"])
     steps = [dataclasses.replace(played.steps[0], thinking=text) for text in (None, "null")]
     other = dataclasses.replace(played, steps=tuple(steps))
-    (scene,) = scenes({"key": report_of(other)}, None).values()
+    ((_, scene),) = scenes({"key": report_of(other)}, None, NO_PROVENANCE)
     positions = scene["episodes"]["key"]["steps"]["thinking"]
     assert [scene["strings"][position] for position in positions] == [None, "null"]
 
 
 def test_episodes_without_steps_have_no_scene() -> None:
-    assert scenes({"key": report_of(solved())}, environment_of) == {}
+    assert list(scenes({"key": report_of(solved())}, environment_of, NO_PROVENANCE)) == []
 
 
 def test_packing_keeps_whatever_a_model_wrote() -> None:

@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 -- the en dash is what is tested
 """Details of single episodes, and counts of many."""
 
 from __future__ import annotations
@@ -7,22 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_babyai.records import AnswerStatus, EpisodeSpec
+from pytest_babyai.records import AnswerStatus
 from pytest_babyai.reporting.episodes import (
     below_threshold_text,
-    counts_lines,
     failure_text,
     one_line,
 )
-from pytest_babyai.reporting.numbers import ASCII
 from tests.unit.reporting.reporting_samples import (
     failure,
     report_of,
     result,
-    run_of,
-    solved,
     step,
-    troubled_run,
 )
 
 
@@ -88,11 +82,6 @@ def test_a_near_miss_gets_the_digits_that_show_it(
     assert text.startswith(f"progression {expected} after")
 
 
-def test_ascii_details() -> None:
-    text = below_threshold_text(report_of(result(steps=(step(),))), ASCII)
-    assert text.isascii()
-
-
 def test_a_failure_has_no_score() -> None:
     assert failure_text(report_of(failure())).splitlines() == [
         "rate limit error: the provider kept answering 429",
@@ -148,43 +137,3 @@ def test_details_stay_short_whatever_the_model_wrote(
     text = below_threshold_text(report_of(result(steps=steps, mission=answer)))
     assert len(text.splitlines()) <= 11
     assert max(map(len, text.splitlines())) <= 330
-
-
-def test_counts_of_a_troubled_run() -> None:
-    assert list(counts_lines(troubled_run())) == [
-        "14 of 23 scored episodes below their threshold:",
-        "variant                  goto    pick_up_seq_go_to",
-        "---------------------  ------  -------------------",
-        "baseline                  2/2                  3/3",
-        "reasoning                 1/3                  3/3",
-        "history                   0/3                  3/3",
-        "history_and_reasoning     0/3                  2/3",
-        "1 error by kind:",
-        "variant      rate limit",
-        "---------  ------------",
-        "baseline              1",
-    ]
-
-
-def test_errors_are_counted_by_kind_and_variant() -> None:
-    kinds = [("baseline", "timeout"), ("history", "gateway"), ("history", "timeout")]
-    failures = [
-        failure(EpisodeSpec(variant, "goto", seed), kind=kind)
-        for seed, (variant, kind) in enumerate(kinds)
-    ]
-    rows = [line.split() for line in list(counts_lines(run_of(*failures)))[3:]]
-    assert rows == [["baseline", "0", "1"], ["history", "1", "1"]]
-
-
-def test_what_was_not_played_is_a_dash() -> None:
-    run = run_of(result(), solved(EpisodeSpec("history", "open", 200)))
-    assert list(counts_lines(run))[-1].split() == ["history", "–", "0/1"]
-
-
-def test_a_run_without_failures_counts_nothing() -> None:
-    assert list(counts_lines(run_of(solved()))) == []
-
-
-def test_150_failures_are_no_wall_of_text() -> None:
-    run = run_of(*(result(EpisodeSpec("baseline", "goto", seed)) for seed in range(150)))
-    assert len(list(counts_lines(run))) == 4

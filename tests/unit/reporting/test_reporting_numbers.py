@@ -19,11 +19,14 @@ from pytest_babyai.reporting.numbers import (
     UNICODE,
     NumberFormat,
     count_of,
+    format_cost,
     format_duration,
     format_estimate,
     format_number,
     format_seeds,
+    format_signed,
     symbols_for,
+    translated,
 )
 from pytest_babyai.statistics import Estimate
 
@@ -64,11 +67,12 @@ def test_an_undefined_number_is_a_dash() -> None:
 
 
 def test_ascii_estimates() -> None:
-    assert format_estimate(Estimate(0.62, 0.05, 9), SCORE, ASCII) == "0.62 +/- 0.05"
+    text = format_estimate(Estimate(0.62, 0.05, 9), SCORE)
+    assert translated(text, ASCII) == "0.62 +/- 0.05"
 
 
 def test_ascii_undefined() -> None:
-    assert format_estimate(Estimate(None, None, 0), SCORE, ASCII) == "-"
+    assert translated(format_estimate(Estimate(None, None, 0), SCORE), ASCII) == "-"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "UTF-16", "cp65001"])
@@ -95,7 +99,7 @@ def test_ascii_symbols_are_ascii() -> None:
     st.sampled_from([RATE, SCORE, COUNT, TOKENS]),
 )
 def test_ascii_output_is_ascii(mean: float, sem: float | None, shape: NumberFormat) -> None:
-    assert format_estimate(Estimate(mean, sem, 5), shape, ASCII).isascii()
+    assert translated(format_estimate(Estimate(mean, sem, 5), shape), ASCII).isascii()
 
 
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
@@ -143,7 +147,7 @@ def test_seeds(seeds: tuple[int, ...], expected: str) -> None:
 
 
 def test_ascii_seeds() -> None:
-    assert format_seeds(range(200, 220), ASCII) == "200-219"
+    assert translated(format_seeds(range(200, 220)), ASCII) == "200-219"
 
 
 @given(st.sets(st.integers(0, 30), min_size=1))
@@ -170,3 +174,26 @@ def test_spans_hold_the_seeds_and_no_others(seeds: set[int]) -> None:
 )
 def test_durations(seconds: float, expected: str) -> None:
     assert format_duration(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("cost", "expected"),
+    [
+        (None, "–"),
+        (0.0, "$0.00"),
+        (1234.5, "$1,234.50"),
+        (0.25, "$0.2500"),
+        (0.0042, "$0.0042"),
+        (0.00042, "$0.00042"),
+        (0.0000031, "$0.0000031"),
+    ],
+)
+def test_costs_below_a_cent_keep_their_digits(cost: float | None, expected: str) -> None:
+    assert format_cost(cost) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.123, "+12.3"), (-0.5, "-50.0"), (0.0001, "0.0"), (None, "–")]
+)
+def test_differences_have_a_sign(value: float | None, expected: str) -> None:
+    assert format_signed(value, RATE) == expected

