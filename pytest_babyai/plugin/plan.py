@@ -174,7 +174,7 @@ class Plan:
         self._of_function[node.nodeid] = settings
         self.setup.check_variants(settings, origin_of("variants", sources))
         self.setup.check_reference(settings, origin_of("reference", sources))
-        check_references(settings.references)
+        check_references(settings.references or ())
         check_seeds(settings)
         tasks = tasks_of(settings, origin_of("tasks", sources))
         missing = [name for name in PARAMETERS if name not in metafunc.fixturenames]

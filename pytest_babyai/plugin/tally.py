@@ -173,7 +173,7 @@ class Tally:
             wall_time_s=time.monotonic() - self._started_s,
             interrupted=interrupted,
             references=reference_results(
-                run.settings.references,
+                run.settings.references or (),
                 ((e.spec.task, e.spec.seed, e.num_dists) for e in run.nodeids),
             ),
             played=self.played,

@@ -267,8 +267,8 @@ class Settings:
         "pass|skip|fail",
         "what becomes of a gate that is neither surely bad nor surely good (default: skip)",
     )
-    references: tuple[str, ...] = _setting(
-        (),
+    references: tuple[str, ...] | None = _setting(
+        None,
         values.names,
         "NAMES",
         "shown beside the variants without asking a model: 'expert', 'random', or both",
