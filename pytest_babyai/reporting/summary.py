@@ -565,6 +565,8 @@ def _detectable(comparison: Comparison) -> str:
     measure = ALL_MEASURES[comparison.primary]
     unit = " points" if measure.is_share else ""
     size = f"{format_number(found, measure.number_format).removesuffix(' %')}{unit}"
+    if measure.is_share and found >= 1:
+        size = "none, it takes more seeds"
     power = f"80 % power{_corrected(comparison)}"
     return f"detectable difference in {measure.short}: {size} ({power})"
 
