@@ -313,7 +313,7 @@ def _check_schema(head: Any) -> None:
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
         raise ValueError(f"{found!r} is no schema of baselines; expected {_SCHEMA}")
     if found > _SCHEMA:
-        raise ValueError(
+        raise JournalError(
             f"written with baseline schema {found}, and this pytest-babyai reads up to {_SCHEMA}; "
             "upgrade it, or bless a run anew"
         )

@@ -228,16 +228,34 @@ def _covariance(first: _Side, second: _Side) -> float:
 
 
 def _share(clusters: Mapping[int, Sequence[float]], low: float, high: float) -> Evidence:
-    side, span = _Side.of(_scaled(clusters, low, high)), high - low
+    scaled, span = _scaled(clusters, low, high), high - low
+    side = _Side.of(scaled)
     size = side.effective_size()
+    # Where nothing varies the prior alone decides, and it must not say less than one miss would.
+    near = _Side.of(_with_one_miss(scaled, side.mean)) if side.mean in {0.0, 1.0} else None
 
     def limits(level: float) -> tuple[float, float]:
-        found = score_limits(side.mean, size, t_quantile((1 + level) / 2, side.num_seeds))
+        critical = t_quantile((1 + level) / 2, side.num_seeds)
+        found = score_limits(side.mean, size, critical)
+        if near is not None:
+            other = score_limits(near.mean, near.effective_size(), critical)
+            found = (
+                max(found[0], other[0]) if side.mean else found[0],
+                found[1] if side.mean else min(found[1], other[1]),
+            )
         return low + span * found[0], low + span * found[1]
 
     spread = _seed_sd(side, _shrunk_variance(side, size))
     estimate = low + span * side.mean
     return Evidence(estimate, side.num_values, side.num_seeds, spread and span * spread, limits)
+
+
+def _with_one_miss(
+    clusters: Mapping[int, Sequence[float]], mean: float
+) -> Mapping[int, Sequence[float]]:
+    """Returns values that are all equal with one of them at the other end."""
+    first = next(iter(clusters))
+    return {**clusters, first: [1.0 - mean, *clusters[first][1:]]}
 
 
 def _share_difference(first: _Side, second: _Side, low: float, high: float) -> Evidence:

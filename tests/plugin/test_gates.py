@@ -169,7 +169,8 @@ def test_a_change_may_refer_to_another_variant(project: pytest.Pytester) -> None
         "-v",
     )
 
-    result.stdout.fnmatch_lines(["babyai-gates::history:success<-0.05 PASSED*"])
+    # Ten seeds that agree are no proof.
+    result.stdout.fnmatch_lines(["babyai-gates::history:success<-0.05 SKIPPED*"])
     assert "babyai-gates::baseline:" not in result.stdout.str()
 
 
