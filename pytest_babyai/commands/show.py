@@ -53,9 +53,9 @@ def command(chosen: SimpleNamespace) -> Iterator[str]:
 @contextlib.contextmanager
 def _stored(directory: Path | None) -> Iterator[StoredPrompts | None]:
     """Opens a store, and yields what asks it for messages."""
-    from pytest_babyai.gateway.store import EmbeddedStore
     from pytest_babyai.gateway.store_queries import ClickHouseStore
     from pytest_babyai.reporting.prompts import stored_messages
+    from pytest_babyai.store.embedded import EmbeddedStore
 
     if directory is None:
         yield None

@@ -104,9 +104,9 @@ def test_a_finished_episode_never_waits_for_a_store(project: pytest.Pytester) ->
         import pytest_babyai.playing.player as player
 
         class Link:
-            tags = {}
+            tags, num_missing, num_inferences = {}, 0, 0
 
-            async def episode_id(self, episode):
+            async def episode_id(self, spec, repeat=0):
                 return None
 
             async def complete(self, outcome):

@@ -43,9 +43,8 @@ def only_for_the_grey_key(answer: Answer) -> Answer:
     [
         (html, "provider error: *"),
         (too_many_requests, "rate limit error: *slow down*"),
-        (unauthorized, "provider error: *"),
     ],
-    ids=["html", "429", "401"],
+    ids=["html", "429"],
 )
 def test_a_failing_model_is_a_typed_error_beside_the_other_results(
     project: pytest.Pytester, provider: Provider, answer: Answer, kind: str
@@ -59,6 +58,20 @@ def test_a_failing_model_is_a_typed_error_beside_the_other_results(
     result.assert_outcomes(passed=1, errors=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines([kind, "replay: pytest *baseline-goto-2*", "errors*1"])
+
+
+def test_a_refused_key_ends_the_run_with_one_line(
+    project: pytest.Pytester, provider: Provider
+) -> None:
+    provider.answer = unauthorized
+
+    result = project.runpytest("--babyai-seeds=0-39", "--babyai-concurrency=2")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert len(provider.requests) < 10
+    (line,) = [each for each in result.outlines if "Exit:" in each]
+    assert "401" in line
+    assert "sk-abcdefghijklmnop" not in result.stdout.str() + result.stderr.str()
 
 
 def test_a_model_that_hangs_is_a_timeout_beside_the_other_results(
