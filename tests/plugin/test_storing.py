@@ -330,7 +330,16 @@ def test_episodes_go_on_without_their_store_and_are_recorded_later(
     with EmbeddedStore(directory) as store:  # nobody starts a database of the user's again
         place = f"--babyai-clickhouse-url={store.url}"
         project.runpytest(place, "--babyai-record")  # migrations take their time
-        provider.answer = KillsStore(80, directory=directory)
+        num_answers = 0
+
+        async def take_the_store_away(request: Request) -> web.StreamResponse:
+            nonlocal num_answers
+            num_answers += 1
+            if num_answers == 80:
+                await asyncio.to_thread(store.stop, 5.0)
+            return await go_forward(request)
+
+        provider.answer = take_the_store_away
 
         result = project.runpytest(*THREE_SEEDS, place, "--babyai-record", "--babyai-concurrency=1")
 

@@ -150,6 +150,7 @@ async def test_the_means_of_a_run_are_found_in_its_evaluation_runs(
         results.append(played)
 
     await queue.drain()
+    await queue.confirm()
     await evaluations.drain()
     feedback_log.close()
 
@@ -284,6 +285,7 @@ async def test_feedback_on_an_episode_of_another_store_is_not_sent(
         queue.put(each)
 
     await queue.drain()
+    await queue.confirm()
     feedback_log.close()
 
     sent = "SELECT metric_name FROM FloatMetricFeedback WHERE target_id = '{}'"
