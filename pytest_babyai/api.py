@@ -141,7 +141,7 @@ def _wait(player: Player, num_episodes: int, *, progress: bool) -> None:
 
 
 def _paint(player: Player, num_episodes: int) -> None:
-    num_finished = player.progress().num_finished
+    num_finished = sum(not player.scheduler.is_pending(each) for each in player.run.nodeids)
     line = f"{num_finished:,} of {num_episodes:,} episodes, {player.controls.num_steps:,} steps"
     sys.stderr.write(f"\r{line}" if sys.stderr.isatty() else f"{line}\n")
     sys.stderr.flush()
