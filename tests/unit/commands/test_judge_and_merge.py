@@ -155,7 +155,6 @@ def shards(project: Project, num_parts: int = 4) -> list[Path]:
     return directories
 
 
-@pytest.mark.xfail(strict=False, reason="fails beside a busy suite; cause not found yet")
 def test_shards_are_merged_judged_and_reported(
     project: Project, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -171,7 +170,7 @@ def test_shards_are_merged_judged_and_reported(
     assert call(capsys, project, "report", "latest", f"--md={report}") == f"{report} written\n"
     assert "24 of 24 episodes solved" in report.read_text()
     options = ("--metric=success",)
-    assert "tied" in call(capsys, project, "compare", log.run_id, "latest", *options)
+    assert "undecided" in call(capsys, project, "compare", log.run_id, "latest", *options)
 
 
 def test_a_shard_that_is_missing_is_one_line(
