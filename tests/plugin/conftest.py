@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import altair as alt  # noqa: F401
+import httpcore  # noqa: F401
+import httpx  # noqa: F401
 import minigrid  # noqa: F401
 import pandas as pd  # noqa: F401
 import pyarrow.parquet  # noqa: F401
